@@ -1,0 +1,143 @@
+"""One expression as a symbol graph, and many of them as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import vocabulary
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A forward relation ``subject -> object``: ``object`` stands ``name`` (e.g. Right) of ``subject``."""
+
+    subject: int
+    object: int
+    name: str
+
+
+@dataclass(frozen=True)
+class SymbolGraph:
+    """One expression: symbols and the forward relations between them (a tree in CROHME's conventions).
+
+    symbols    labels of the 101-symbol vocabulary, e.g. ``("x", "2")``
+    relations  forward relations by row numbers into ``symbols``
+    boxes      optional (V, 4) float array: x0, y0, x1, y1 in [0, 1] of the image, y down
+    latex      the LaTeX it came from, when known
+    Raises ValueError for a label or relation outside the vocabulary and for rows out of range.
+    """
+
+    symbols: tuple[str, ...]
+    relations: tuple[Relation, ...] = ()
+    boxes: np.ndarray | None = field(default=None, compare=False)
+    latex: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for label in self.symbols:
+            vocabulary.symbol_id(label)
+        pairs = set()
+        for relation in self.relations:
+            vocabulary.relation_type(relation.name)
+            for row in (relation.subject, relation.object):
+                if not 0 <= row < len(self.symbols):
+                    raise ValueError(f"relation {relation} names row {row} of {len(self.symbols)} symbols")
+            pair = (relation.subject, relation.object)
+            if relation.subject == relation.object:
+                raise ValueError(f"relation {relation} relates a symbol to itself")
+            if pair in pairs or pair[::-1] in pairs:
+                raise ValueError(f"rows {pair} are related more than once")
+            pairs.add(pair)
+        if self.boxes is not None and np.shape(self.boxes) != (len(self.symbols), 4):
+            raise ValueError(f"boxes must be ({len(self.symbols)}, 4), got {np.shape(self.boxes)}")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def with_boxes(self, boxes: np.ndarray) -> SymbolGraph:
+        """The same graph with other boxes."""
+        return replace(self, boxes=boxes)
+
+    def symbol_ids(self) -> np.ndarray:
+        """(V,) int64 class ids, 1..101."""
+        return np.array([vocabulary.symbol_id(s) for s in self.symbols], dtype=np.int64)
+
+    def edge_type_matrix(self) -> np.ndarray:
+        """(V, V) int64: edge type from row (subject) to column (object); inverses filled in, 0 elsewhere."""
+        matrix = np.zeros((len(self), len(self)), dtype=np.int64)
+        for r in self.relations:
+            kind = vocabulary.relation_type(r.name)
+            matrix[r.subject, r.object] = kind
+            matrix[r.object, r.subject] = kind + 1
+        return matrix
+
+
+@dataclass
+class GraphBatch:
+    """Many expressions as tensors; every expression's graph is complete (self-pairs included).
+
+    symbols (V,) int64 · edge_index (2, E) int64 · edge_type (E,) int64 · batch (V,) int64 non-decreasing ·
+    boxes (V, 4) float32 in [0, 1] or None · num_graphs int. Edges of an expression are contiguous, ordered by
+    subject, then object.
+    """
+
+    symbols: Tensor
+    edge_index: Tensor
+    edge_type: Tensor
+    batch: Tensor
+    num_graphs: int
+    boxes: Tensor | None = None
+
+    @classmethod
+    def from_graphs(cls, graphs: Sequence[SymbolGraph]) -> GraphBatch:
+        """Batch of complete graphs. Boxes are kept when every graph has them. ``ValueError`` if a graph is empty."""
+        for i, g in enumerate(graphs):
+            if not len(g):
+                raise ValueError(f"graph {i} has no symbols")
+        return cls.from_arrays(
+            [g.symbol_ids() for g in graphs],
+            [g.edge_type_matrix() for g in graphs],
+            [g.boxes for g in graphs if g.boxes is not None] or None,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        symbol_ids: Sequence[np.ndarray],
+        edge_type_matrices: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> GraphBatch:
+        """Batch from per-expression arrays: (V_i,) class ids, (V_i, V_i) edge types, (V_i, 4) boxes."""
+        sizes = np.array([len(s) for s in symbol_ids], dtype=np.int64)
+        offsets = np.cumsum(sizes) - sizes
+        edges_of = sizes * sizes
+        first_edge = np.cumsum(edges_of) - edges_of
+        local = np.arange(edges_of.sum()) - np.repeat(first_edge, edges_of)
+        width, base = np.repeat(sizes, edges_of), np.repeat(offsets, edges_of)
+        edge_index = np.stack([base + local // width, base + local % width]) if len(sizes) else np.zeros((2, 0))
+
+        def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            return np.concatenate([np.ravel(a) for a in arrays]) if len(arrays) else np.zeros(0)
+
+        has_boxes = boxes is not None and len(boxes) == len(sizes)
+        return cls(
+            symbols=torch.from_numpy(joined(symbol_ids).astype(np.int64)),
+            edge_index=torch.from_numpy(edge_index.astype(np.int64)),
+            edge_type=torch.from_numpy(joined(edge_type_matrices).astype(np.int64)),
+            batch=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
+            num_graphs=len(sizes),
+            boxes=torch.from_numpy(joined(boxes).astype(np.float32).reshape(-1, 4)) if has_boxes and boxes else None,
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GraphBatch:
+        """The same batch on another device."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=non_blocking)
+            for name in ("symbols", "edge_index", "edge_type", "batch")
+        }
+        boxes = None if self.boxes is None else self.boxes.to(device, non_blocking=non_blocking)
+        return GraphBatch(**moved, num_graphs=self.num_graphs, boxes=boxes)
