@@ -1,0 +1,139 @@
+"""The sizes of one pipeline: layout generator, image model and decoder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+_LARGEST_SIZE = 1 << 16  # keeps a corrupt or hostile configuration from asking for absurd networks
+_LARGEST_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of :class:`hmeg.model.HMEG`; the defaults are the published ones.
+
+    name                  how the configuration is called in files and on the command line
+    image_size            side of the largest image; smaller ones have half and a quarter of it
+    image_channels        channels of an image (3 published, 1 for grey)
+    embedding_dim         symbol and relation embeddings of the image model
+    gconv_dim             node vectors after each of its graph convolutions
+    gconv_hidden_dim      hidden width of its perceptrons
+    gconv_num_layers      number of its graph convolutions
+    refinement_dims       channels of each decoder stage; every stage doubles the resolution
+    layout_noise_dim      noise channels appended to the layout
+    mask_hidden_dim       hidden channels of the mask refiner
+    mask_size             side of the soft masks and the first layout, a quarter of ``image_size``
+    box_coordinates       five more layout channels that say where in its box a pixel lies
+                          (:mod:`hmeg.model.box_coordinates`; not part of the published model)
+    layout_embedding_dim  embeddings and node vectors of the layout generator
+    layout_hidden_dim     hidden width of its perceptrons
+    layout_num_layers     number of its graph convolutions
+    box_noise_dim         noise numbers per symbol it takes
+    layout_kaiming_init   initialise it to keep signals alive through more layers than the published five, instead of
+                          as published (:func:`hmeg.model.triple_conv.init_linear_kaiming`); read by training only
+
+    Raises ValueError, naming the field, for sizes that do not fit together.
+    """
+
+    name: str = "base"
+    image_size: int = 256
+    image_channels: int = 3
+    embedding_dim: int = 128
+    gconv_dim: int = 128
+    gconv_hidden_dim: int = 512
+    gconv_num_layers: int = 5
+    refinement_dims: tuple[int, ...] = (1024, 512, 256, 128, 64)
+    layout_noise_dim: int = 32
+    mask_hidden_dim: int = 64
+    mask_size: int = 64
+    box_coordinates: bool = False
+    layout_embedding_dim: int = 128
+    layout_hidden_dim: int = 512
+    layout_num_layers: int = 5
+    box_noise_dim: int = 64
+    layout_kaiming_init: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refinement_dims", tuple(self.refinement_dims))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "name":
+                if not isinstance(value, str) or not value:
+                    raise ValueError(f"configuration field name must be a non-empty string, got {value!r}")
+            elif field.name in ("box_coordinates", "layout_kaiming_init"):
+                if not isinstance(value, bool):
+                    raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
+            else:
+                largest = _LARGEST_DEPTH if field.name.endswith("num_layers") else _LARGEST_SIZE
+                for size in value if field.name == "refinement_dims" else (value,):
+                    # bool is an int in Python, but no size
+                    if type(size) is not int or not 1 <= size <= largest:
+                        raise ValueError(f"configuration field {field.name} must be in 1..{largest}, got {value!r}")
+        stages = len(self.refinement_dims)
+        if not 3 <= stages <= 16:
+            raise ValueError(f"refinement_dims needs 3 to 16 stages, got {stages}")
+        if self.image_size % 2 ** (stages - 1):
+            raise ValueError(f"image_size {self.image_size} cannot be halved {stages - 1} times")
+        if self.mask_size * 4 != self.image_size:
+            raise ValueError(f"mask_size must be a quarter of image_size {self.image_size}, got {self.mask_size}")
+
+    @property
+    def resolutions(self) -> tuple[int, int, int]:
+        """Sides of the three images, ascending."""
+        return self.image_size // 4, self.image_size // 2, self.image_size
+
+    @property
+    def layout_channels(self) -> int:
+        """Channels of the layout, noise not counted."""
+        return self.gconv_dim + (5 if self.box_coordinates else 0)
+
+    @staticmethod
+    def named(name: str) -> ModelConfig:
+        """The configuration ``base`` or ``small``; ``ValueError`` for another name."""
+        for config in (BASE, SMALL):
+            if config.name == name:
+                return config
+        raise ValueError(f"no model configuration {name!r}; there are {BASE.name!r} and {SMALL.name!r}")
+
+    def to_json(self) -> str:
+        """All fields as a JSON object."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> ModelConfig:
+        """Inverse of :meth:`to_json`; ``ValueError`` for anything else. Fields left out take their defaults."""
+        try:
+            values: Any = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"model configuration is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError("model configuration must be a JSON object")
+        unknown = sorted(set(values) - {field.name for field in fields(ModelConfig)})
+        if unknown:
+            raise ValueError(f"model configuration has unknown fields: {', '.join(unknown)}")
+        if not isinstance(values.get("refinement_dims", []), list):
+            raise ValueError("configuration field refinement_dims must be a list of channels")
+        return ModelConfig(**values)
+
+
+BASE = ModelConfig()
+
+# Made for CPUs: about a sixteenth of base's decoder arithmetic (hmeg.model.cost counts it), one grey channel.
+# Layout (32), box coordinates (5) and noise (3) together are 40 channels.
+SMALL = ModelConfig(
+    name="small",
+    image_channels=1,
+    embedding_dim=32,
+    gconv_dim=32,
+    gconv_hidden_dim=128,
+    refinement_dims=(256, 128, 64, 32, 16),
+    layout_noise_dim=3,
+    mask_hidden_dim=16,
+    box_coordinates=True,
+    layout_embedding_dim=64,
+    layout_hidden_dim=128,
+    layout_num_layers=8,
+    layout_kaiming_init=True,
+)

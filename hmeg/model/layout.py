@@ -1,0 +1,68 @@
+"""The layout generator: a symbol graph and noise become boxes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hmeg.graph import GraphBatch
+
+from .config import ModelConfig
+from .triple_conv import MLP, GraphEncoder, init_box_head, init_linear_kaiming, init_linear_xavier
+
+
+def segment_sum(x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+    """x (V, C), batch (V,) -> (N, C): sums of the rows of each expression, 0 where there is none. Differentiable."""
+    return x.new_zeros((num_graphs, x.shape[1])).index_add(0, batch, x)
+
+
+class AttentionReadout(nn.Module):
+    """One vector per expression: its symbols weighted by their agreement with the expression's context.
+
+    With W = ``weight``: c = tanh(mean over symbols of x W), score_v = sigmoid(x_v . c), g = sum of score_v x_v.
+    forward(x (V, C), batch (V,), num_graphs) -> (N, C).
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(dim, dim))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        count = x.new_zeros(num_graphs).index_add(0, batch, x.new_ones(len(x)))
+        mean = segment_sum(x, batch, num_graphs) / count.clamp(min=1)[:, None]
+        context = torch.tanh(mean @ self.weight)
+        score = torch.sigmoid((x * context[batch]).sum(dim=1, keepdim=True))
+        return segment_sum(score * x, batch, num_graphs)
+
+
+class LayoutGenerator(nn.Module):
+    """Boxes for the symbols of expressions (the published box network).
+
+    forward(graph, noise (V, box_noise_dim) standard normal) -> boxes (V, 4): x0, y0, x1, y1 meant to lie in [0, 1] of
+    the image, never negative; nothing keeps them from exceeding 1 or being inverted. ``graph.boxes`` is not read.
+    Differentiable in noise and weights. Runs in its weights' precision, under autocast too: it is small.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, hidden = config.layout_embedding_dim, config.layout_hidden_dim
+        self.encoder = GraphEncoder(dim, hidden, dim, config.layout_num_layers)
+        self.readout = AttentionReadout(dim)
+        self.box_head = MLP(2 * dim + config.box_noise_dim, hidden, 4)
+        if config.layout_kaiming_init:
+            self.apply(init_linear_kaiming)
+            init_box_head(self.box_head)
+        else:
+            self.apply(init_linear_xavier)
+
+    def forward(self, graph: GraphBatch, noise: Tensor) -> Tensor:
+        expected = (len(graph.symbols), self.config.box_noise_dim)
+        if tuple(noise.shape) != expected:
+            raise ValueError(f"noise must be {expected}: one row per symbol; got {tuple(noise.shape)}")
+        with torch.autocast(graph.symbols.device.type, enabled=False):
+            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type)
+            whole = self.readout(nodes, graph.batch, graph.num_graphs)
+            boxes: Tensor = self.box_head(torch.cat([nodes, whole[graph.batch], noise], dim=1))
+        return boxes

@@ -1,0 +1,103 @@
+"""Graph convolution over subject-relation-object triples, and the perceptron all networks here share."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hmeg import ops
+from hmeg.graph import vocabulary
+from hmeg.ops.weights import TripleWeights
+
+# Class 0 (the reserved __image__), the 101 symbols, and one spare row that the published networks carry too.
+NUM_SYMBOL_ROWS = vocabulary.NUM_SYMBOL_CLASSES + 1
+NUM_RELATION_ROWS = vocabulary.NUM_EDGE_TYPES
+
+
+class MLP(nn.Module):
+    """Linear, ReLU, Linear, ReLU: (..., in) -> (..., out), non-negative (the published networks end in ReLU too)."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_dim, hidden_dim)
+        self.out = nn.Linear(hidden_dim, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.out(F.relu(self.hidden(x))))
+
+
+class GraphTripleConv(nn.Module):
+    """One triple convolution, C -> C' channels with K hidden, average pooling (:func:`hmeg.ops.triple_message`).
+
+    forward(x (V, C), edge_attr (E, C), edge_index (2, E)) -> x' (V, C'), edge_attr' (E, C'), both non-negative.
+    Differentiable in x, edge_attr and the weights.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.edge = MLP(3 * in_dim, hidden_dim, 2 * hidden_dim + out_dim)
+        self.node = MLP(hidden_dim, hidden_dim, out_dim)
+
+    @property
+    def weights(self) -> TripleWeights:
+        """The weights as the operator takes them."""
+        linears = (self.edge.hidden, self.edge.out, self.node.hidden, self.node.out)
+        return TripleWeights(*itertools.chain.from_iterable((linear.weight, linear.bias) for linear in linears))
+
+    def forward(self, x: Tensor, edge_attr: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.triple_message(x, edge_attr, edge_index, self.weights, "avg")
+
+
+class GraphTripleConvStack(nn.Module):
+    """Several triple convolutions one after another; the first goes from ``in_dim`` to ``dim`` channels."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            GraphTripleConv(in_dim if i == 0 else dim, hidden_dim, dim) for i in range(num_layers)
+        )
+
+    def forward(self, x: Tensor, edge_attr: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        for layer in self.layers:
+            x, edge_attr = layer(x, edge_attr, edge_index)
+        return x, edge_attr
+
+
+class GraphEncoder(nn.Module):
+    """Embeddings of symbols and relations, then a stack of triple convolutions.
+
+    forward(symbols (V,), edge_index (2, E), edge_type (E,)) -> node vectors (V, dim), edge vectors (E, dim).
+    """
+
+    def __init__(self, embedding_dim: int, hidden_dim: int, dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.symbol_embedding = nn.Embedding(NUM_SYMBOL_ROWS, embedding_dim)
+        self.relation_embedding = nn.Embedding(NUM_RELATION_ROWS, embedding_dim)
+        self.convs = GraphTripleConvStack(embedding_dim, hidden_dim, dim, num_layers)
+
+    def forward(self, symbols: Tensor, edge_index: Tensor, edge_type: Tensor) -> tuple[Tensor, Tensor]:
+        nodes: tuple[Tensor, Tensor] = self.convs(
+            self.symbol_embedding(symbols), self.relation_embedding(edge_type), edge_index
+        )
+        return nodes
+
+
+def init_linear_xavier(module: nn.Module) -> None:
+    """For ``module.apply``: Xavier-normal weights and zero biases in linear layers."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def init_linear_kaiming(module: nn.Module) -> None:
+    """For ``module.apply``: Kaiming-normal weights and zero biases in linear layers, which keeps ReLU stacks alive."""
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def init_box_head(head: MLP) -> None:
+    """Start every predicted coordinate near the middle of the image: one below 0 for every input would stay there."""
+    nn.init.constant_(head.out.bias, 0.5)
