@@ -1,0 +1,222 @@
+"""CROHME InkML -> strokes, the symbols they make up, and the symbol graph."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from ..graph.mathml import XML_ID, MathmlError, labels_by_text, local_name, parse_xml, read_layout
+from ..graph.symbol_graph import SymbolGraph
+from ..graph.symbol_names import label_of_name
+
+
+class InkmlError(ValueError):
+    """InkML that cannot be used; the message is one line that says why (the caller knows the file's name)."""
+
+
+@dataclass(frozen=True)
+class Ink:
+    """One handwritten expression.
+
+    name            what the caller called it
+    strokes         (n, 2) float64 arrays of points, x to the right, y down, in the file's own units; n >= 1
+    symbol_strokes  for every symbol of the graph the rows of its strokes, in file order
+    graph           the symbol graph, symbols in reading order, without boxes
+    latex, writer   the file's annotations, as they stand, where it has them
+    Strokes that belong to no symbol (slips of the pen) are in ``strokes`` and in no entry of ``symbol_strokes``.
+    """
+
+    name: str
+    strokes: tuple[np.ndarray, ...]
+    symbol_strokes: tuple[tuple[int, ...], ...]
+    graph: SymbolGraph
+    latex: str | None = None
+    writer: str | None = None
+
+    def symbol_boxes(self) -> np.ndarray:
+        """(V, 4) float64: x0, y0, x1, y1 of each symbol's points, in ink units, y down. A dot has a box of no area."""
+        boxes = np.empty((len(self.symbol_strokes), 4))
+        for row, rows in enumerate(self.symbol_strokes):
+            points = np.concatenate([self.strokes[i] for i in rows])
+            boxes[row, :2], boxes[row, 2:] = points.min(axis=0), points.max(axis=0)
+        return boxes
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A trace group: the label of a symbol, the MathML element it points at, the rows of its strokes."""
+
+    label: str
+    href: str | None
+    strokes: tuple[int, ...]
+
+
+def read_inkml(data: bytes, name: str = "") -> Ink:
+    """Read one expression out of a CROHME InkML file.
+
+    The label of a symbol is its trace group's; structure comes from the MathML, linked by href and xml:id. Symbols
+    that are not linked one to one are matched by label; see ``docs/graphs.md``. Raises InkmlError.
+    """
+    if not data.strip():
+        raise InkmlError("the file is empty")
+    try:
+        root = parse_xml(data)
+        if local_name(root) != "ink":
+            raise InkmlError(f"root element is {local_name(root)!r}, not 'ink'")
+        rows, strokes = _strokes(root)
+        groups = _groups(root, rows)
+        math = _math(root)
+        return _assemble(name, root, math, groups, strokes)
+    except MathmlError as error:
+        raise InkmlError(str(error)) from None
+
+
+def _annotation(element: Element, kind: str) -> str | None:
+    for child in element:
+        if local_name(child) == "annotation" and child.get("type") == kind and (child.text or "").strip():
+            return (child.text or "").strip()
+    return None
+
+
+def _channels(root: Element) -> tuple[int, int]:
+    """Columns of X and Y in a point."""
+    names = [e.get("name", "").upper() for e in root.iter() if local_name(e) == "channel"]
+    if not names:
+        return 0, 1
+    try:
+        return names.index("X"), names.index("Y")
+    except ValueError:
+        raise InkmlError(f"trace format has no X and Y channel (it has {', '.join(names)})") from None
+
+
+def _strokes(root: Element) -> tuple[dict[str, int], tuple[np.ndarray, ...]]:
+    x, y = _channels(root)
+    rows: dict[str, int] = {}
+    strokes: list[np.ndarray] = []
+    for trace in (e for e in root if local_name(e) == "trace"):
+        key = trace.get("id") or trace.get(XML_ID)
+        if key is None:
+            raise InkmlError(f"trace {len(strokes)} has no id")
+        if key in rows:
+            raise InkmlError(f"two traces have the id {key!r}")
+        rows[key] = len(strokes)
+        strokes.append(_points(trace.text or "", key, x, y))
+    if not strokes:
+        raise InkmlError("there are no traces")
+    return rows, tuple(strokes)
+
+
+def _points(text: str, key: str, x: int, y: int) -> np.ndarray:
+    text = text.strip().rstrip(",")
+    if not text:
+        raise InkmlError(f"trace {key!r} has no points")
+    count = text.count(",") + 1
+    try:
+        values = np.array(text.replace(",", " ").split(), dtype=np.float64)
+    except ValueError:
+        raise InkmlError(f"trace {key!r} holds something that is no number") from None
+    channels = len(text.split(",", 1)[0].split())
+    if channels * count != len(values) or channels <= max(x, y):
+        raise InkmlError(f"trace {key!r} has points of uneven or too few values")
+    points = np.ascontiguousarray(values.reshape(count, channels)[:, [x, y]])
+    if not np.isfinite(points).all():
+        raise InkmlError(f"trace {key!r} has a point that is not finite")
+    return points
+
+
+def _groups(root: Element, rows: dict[str, int]) -> list[_Group]:
+    groups: list[_Group] = []
+    owner: dict[int, str] = {}
+    for element in root.iter():
+        if local_name(element) != "traceGroup":
+            continue
+        references = [e.get("traceDataRef", "").lstrip("#") for e in element if local_name(e) == "traceView"]
+        if not references:
+            continue
+        text = _annotation(element, "truth")
+        if text is None:
+            raise InkmlError("a trace group has no label")
+        label = label_of_name(text)
+        if label is None:
+            raise InkmlError(f"symbol {text!r} is not one of the known symbols")
+        for reference in references:
+            if reference not in rows:
+                raise InkmlError(f"symbol {label!r} refers to trace {reference!r}, which is not there")
+            if rows[reference] in owner:
+                raise InkmlError(f"trace {reference!r} belongs to both {owner[rows[reference]]!r} and {label!r}")
+            owner[rows[reference]] = label
+        href = next((e.get("href") for e in element if local_name(e) == "annotationXML" and e.get("href")), None)
+        groups.append(_Group(label, href, tuple(sorted(rows[r] for r in references))))
+    if not groups:
+        raise InkmlError("there is no segmentation into symbols")
+    return groups
+
+
+def _math(root: Element) -> Element:
+    """The MathML of the expression: everything in the annotation, for MfrDB lets siblings of ``math`` stand bare."""
+    for element in root:
+        if local_name(element) == "annotationXML" and len(element):
+            row = Element("mrow")
+            row.extend(list(element))
+            return row
+    raise InkmlError("there is no MathML")
+
+
+def _assemble(
+    name: str, root: Element, math: Element, groups: list[_Group], strokes: tuple[np.ndarray, ...]
+) -> Ink:
+    linked = _link(math, groups)
+
+    def labels_of(element: Element) -> list[str]:
+        group = linked.get(id(element))
+        return labels_by_text(element) if group is None else [groups[group].label]
+
+    layout = read_layout(math, labels_of)
+    rows = _match_the_rest([linked.get(id(leaf.element)) for leaf in layout.leaves], [l.label for l in layout.leaves], groups)
+    latex = _annotation(root, "truth")
+    return Ink(
+        name=name,
+        strokes=strokes,
+        symbol_strokes=tuple(groups[g].strokes for g in rows),
+        graph=layout.graph(latex=latex),
+        latex=latex,
+        writer=_annotation(root, "writer"),
+    )
+
+
+def _link(math: Element, groups: list[_Group]) -> dict[int, int]:
+    """id() of a MathML element -> row of its trace group, for links that are one to one."""
+    elements: dict[str, list[Element]] = defaultdict(list)
+    for element in math.iter():
+        key = element.get(XML_ID)
+        if key is not None:
+            elements[key].append(element)
+    hrefs = Counter(group.href for group in groups)
+    return {
+        id(elements[group.href][0]): row
+        for row, group in enumerate(groups)
+        if group.href is not None and hrefs[group.href] == 1 and len(elements[group.href]) == 1
+    }
+
+
+def _match_the_rest(linked: list[int | None], labels: list[str], groups: list[_Group]) -> list[int]:
+    """Row of the trace group of every symbol; symbols without a link take the only free group of their label."""
+    used = {g for g in linked if g is not None}
+    free: dict[str, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups):
+        if row not in used:
+            free[group.label].append(row)
+    result: list[int] = []
+    for label, group_row in zip(labels, linked, strict=True):
+        if group_row is None:
+            if len(free[label]) != 1:
+                raise InkmlError(f"symbol {label!r} of the MathML is linked to {len(free[label])} trace groups, not to one")
+            group_row = free[label].pop()
+        result.append(group_row)
+    left = [groups[rows[0]].label for rows in free.values() if rows]
+    if left:
+        raise InkmlError(f"symbol {left[0]!r} of the segmentation is not in the MathML")
+    return result
