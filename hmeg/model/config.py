@@ -121,15 +121,16 @@ class ModelConfig:
 BASE = ModelConfig()
 
 # Made for CPUs: about a sixteenth of base's decoder arithmetic (hmeg.model.cost counts it), one grey channel.
-# Layout (32), box coordinates (5) and noise (3) together are 40 channels.
+# Layout (24), box coordinates (5) and noise (2) together are 31 channels: with 32 features and the smaller image the
+# last stage then reads 64, a multiple of what CPU convolutions work in.
 SMALL = ModelConfig(
     name="small",
     image_channels=1,
     embedding_dim=32,
-    gconv_dim=32,
+    gconv_dim=24,
     gconv_hidden_dim=128,
     refinement_dims=(256, 128, 64, 32, 16),
-    layout_noise_dim=3,
+    layout_noise_dim=2,
     mask_hidden_dim=16,
     box_coordinates=True,
     layout_embedding_dim=64,

@@ -16,19 +16,19 @@ _SLOPE = 0.2
 
 
 class PatchDiscriminator(nn.Module):
-    """A map of scores, each for one patch: forward(images (N, in_channels, H, W)) -> (N, 256, h, w).
+    """A map of scores, each for one patch: forward(images (N, in_channels, H, W)) -> (N, 4 width, h, w).
 
-    4x4 convolutions with stride 2 and no padding to 64, 128 and 256 channels, BatchNorm and leaky ReLU between them;
-    all 256 channels are the score. H and W at least 22. Differentiable.
+    4x4 convolutions with stride 2 and no padding to ``width`` (64 published), 2 and 4 ``width`` channels, BatchNorm and
+    leaky ReLU between them; all channels of the last are the score. H and W at least 22. Differentiable.
     """
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(self, in_channels: int = 3, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 4, stride=2)
-        self.norm1 = nn.BatchNorm2d(64)
-        self.conv2 = nn.Conv2d(64, 128, 4, stride=2)
-        self.norm2 = nn.BatchNorm2d(128)
-        self.conv3 = nn.Conv2d(128, 256, 4, stride=2)
+        self.conv1 = nn.Conv2d(in_channels, width, 4, stride=2)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, 2 * width, 4, stride=2)
+        self.norm2 = nn.BatchNorm2d(2 * width)
+        self.conv3 = nn.Conv2d(2 * width, 4 * width, 4, stride=2)
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ class ObjectDiscriminator(nn.Module):
     the network itself does not look at them. Differentiable in images, boxes and weights.
     """
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(self, in_channels: int = 3, width: int = 64) -> None:
         super().__init__()
-        self.patches = PatchDiscriminator(in_channels)
-        self.features = nn.Linear(256, 1024)
+        self.patches = PatchDiscriminator(in_channels, width)
+        self.features = nn.Linear(4 * width, 1024)
         self.real_head = nn.Linear(1024, 1)
         self.symbol_head = nn.Linear(1024, vocabulary.NUM_SYMBOL_CLASSES)
 
