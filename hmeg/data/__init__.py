@@ -1,1 +1,1 @@
-"""Placeholder; see design."""
+"""Handwriting in, data sets out."""

@@ -1,1 +1,1 @@
-"""Placeholder; see design."""
+"""Losses, Less-is-More sampling and the trainers."""

@@ -1,0 +1,48 @@
+"""Two finished runs -> one weights file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hmeg.model.checkpoint import save_weights
+from hmeg.model.config import ModelConfig
+from hmeg.model.generator import HMEG
+
+from .loop import CHECKPOINT, CONFIG
+
+
+def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
+    """Loads a run's averaged weights into ``part``; returns the run's settings and step."""
+    try:
+        settings: dict[str, Any] = json.loads((run / CONFIG).read_text())
+        state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+        average = state["objects"]["ema"]
+        prefix = "module."
+        part.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(f"{run} holds no finished checkpoint of this model: {error}") from error
+    return {**settings, "step": int(state["step"])}
+
+
+def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -> HMEG:
+    """Writes the averaged weights of both runs, with their settings, to ``out`` (safetensors, float16).
+
+    ValueError if the runs are of different model configurations or have no checkpoint.
+    """
+    configured = [json.loads((run / CONFIG).read_text())["model"] for run in (layout_run, image_run)]
+    if configured[0] != configured[1]:
+        raise ValueError(f"{layout_run} trains the model {configured[0]!r}, {image_run} {configured[1]!r}")
+    model = HMEG(ModelConfig.named(configured[0]))
+    metadata = {
+        "layout_training": json.dumps(_load_average(layout_run, model.layout_generator)),
+        "image_training": json.dumps(_load_average(image_run, model.image_model)),
+        "licence": licence,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(model, out, metadata=metadata)
+    return model
