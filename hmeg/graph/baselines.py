@@ -1,0 +1,103 @@
+"""A symbol graph as a reader sees it: baselines of symbols, each symbol with baselines around it; and as LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .symbol_graph import SymbolGraph
+from .tree import NotATreeError, children_of, roots_of
+
+
+@dataclass
+class SymbolNode:
+    """One symbol and the baselines that hang on it, by relation (Sub, Sup, Above, Below, Inside)."""
+
+    label: str
+    around: dict[str, Baseline] = field(default_factory=dict)
+
+    @property
+    def is_fraction_bar(self) -> bool:
+        return self.label == "-" and "Above" in self.around and "Below" in self.around
+
+
+Baseline = list[SymbolNode]  # symbols from left to right, each Right of the one before
+
+
+def baseline_from(graph: SymbolGraph) -> Baseline:
+    """The main baseline of ``graph``.
+
+    ``ValueError`` when it has none: an empty graph, several roots, a circle, a symbol that hangs on two others, or two
+    symbols in the same relation to a third.
+    """
+    children, roots = children_of(graph), roots_of(graph)
+    if len(roots) != 1:
+        raise ValueError(f"an expression has one first symbol, this graph of {len(graph)} symbols has {len(roots)}")
+    main: Baseline = []
+    open_baselines = [(main, roots[0])]
+    visited = 0
+    while open_baselines:
+        baseline, row = open_baselines.pop()
+        following: int | None = row
+        while following is not None:
+            node = SymbolNode(graph.symbols[following])
+            baseline.append(node)
+            visited += 1
+            hanging, following = children[following], None
+            for name, child in hanging:
+                if name == "Right" and following is None:
+                    following = child
+                elif name not in node.around and name != "Right":
+                    node.around[name] = []
+                    open_baselines.append((node.around[name], child))
+                else:
+                    raise ValueError(f"two symbols stand {name} of symbol {node.label}")
+    if visited != len(graph):
+        raise NotATreeError("the relations run in a circle")
+    return main
+
+
+def to_latex(baseline: Baseline) -> str:
+    """LaTeX tokens, separated by spaces, that draw ``baseline``.
+
+    ``ValueError`` for arrangements LaTeX has no token for (something Inside a symbol that is not a root, Sub and Below
+    on the same symbol).
+    """
+    return " ".join(_tokens(baseline))
+
+
+def _tokens(baseline: Baseline) -> Iterator[str]:
+    for node in baseline:
+        yield from _node_tokens(node)
+
+
+def _braced(baseline: Baseline) -> Iterator[str]:
+    yield "{"
+    yield from _tokens(baseline)
+    yield "}"
+
+
+def _node_tokens(node: SymbolNode) -> Iterator[str]:
+    around = dict(node.around)
+    if node.is_fraction_bar:
+        yield "\\frac"
+        yield from _braced(around.pop("Above"))
+        yield from _braced(around.pop("Below"))
+    elif node.label == "\\sqrt":
+        yield "\\sqrt"
+        if "Above" in around:
+            yield "["
+            yield from _braced(around.pop("Above"))
+            yield "]"
+        yield from _braced(around.pop("Inside", []))
+    else:
+        yield node.label
+    for names, mark in ((("Sub", "Below"), "_"), (("Sup", "Above"), "^")):
+        scripts = [around.pop(name) for name in names if name in around]
+        if len(scripts) > 1:
+            raise ValueError(f"symbol {node.label} has both {names[0]} and {names[1]}")
+        if scripts:
+            yield mark
+            yield from _braced(scripts[0])
+    if around:
+        raise ValueError(f"LaTeX has nothing to put {', '.join(around)} of symbol {node.label}")
