@@ -1,0 +1,41 @@
+# make demo    handwriting from a few LaTeX formulas, in out/demo
+# make test    the test suite
+# make lint    ruff and mypy
+# Everything runs in .venv, made on first use; PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := setup.py CMakeLists.txt $(wildcard csrc/*.* csrc/cpu/*.* csrc/cpu/simd/*.* kernels/*.h kernels/cuda/*.cu)
+
+.PHONY: demo test lint clean
+
+# torch first, and pinned: the package asks for torch>=2.10 only, which would fetch the newest.
+$(VENV)/torch.stamp:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	touch $@
+
+# Editable, so that Python edits need no new install; native sources do.
+$(VENV)/hmeg.stamp: $(VENV)/torch.stamp pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/hmeg.stamp
+	$(BIN)/hmeg generate --out out/demo --seed 1 \
+	    --latex 'y = x^{2}' \
+	    --latex '\frac{a+b}{\sqrt{c}}' \
+	    --latex '\sum_{i=1}^{n} a_{i}' \
+	    --latex '\sin \theta = \frac{1}{2}'
+	@echo "The pictures are in out/demo"
+
+test: $(VENV)/hmeg.stamp
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/hmeg.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist out .venv *.egg-info hmeg/_C*.so

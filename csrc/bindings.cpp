@@ -1,0 +1,96 @@
+// The Python module hmeg._C. The only file that knows of pybind11; it knows nothing of torch: tensors arrive as
+// addresses, sizes and a dtype code (hmeg/backends does the translation).
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "box_soft_mask.h"
+#include "cpu/variants.h"
+
+namespace py = pybind11;
+
+namespace {
+
+// Pointers cross from Python as integers.
+template <typename A>
+using Wire = std::conditional_t<std::is_pointer_v<A>, std::uintptr_t, A>;
+
+template <typename A>
+A from_wire(Wire<A> value) {
+  if constexpr (std::is_pointer_v<A>) {
+    return reinterpret_cast<A>(value);
+  } else {
+    return value;
+  }
+}
+
+// Binds an entry point that returns nullptr or an error message; a message becomes a RuntimeError.
+template <typename... A>
+void bind(py::module_& module, const char* name, const char* (*function)(A...)) {
+  module.def(name, [function](Wire<A>... arguments) {
+    std::string error;
+    {
+      py::gil_scoped_release release;
+      if (const char* message = function(from_wire<A>(arguments)...)) error = message;
+    }
+    if (!error.empty()) throw std::runtime_error(error);
+  });
+}
+
+std::vector<std::string> words(const std::string& text) {
+  std::vector<std::string> result;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    result.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return result;
+}
+
+// The variants that this processor runs, worst first: their positions are the numbers the CPU kernels take.
+std::vector<std::string> cpu_variants() {
+  using namespace hmeg::cpu;
+  return {kVariantNames, kVariantNames + best_variant() + 1};
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = HMEG_VERSION;
+  info["compiler"] = HMEG_COMPILER;
+  info["pybind11"] = std::to_string(PYBIND11_VERSION_MAJOR) + "." + std::to_string(PYBIND11_VERSION_MINOR);
+  info["cpu_variants"] = cpu_variants();
+  info["cpu_variant"] = hmeg::cpu::kVariantNames[hmeg::cpu::best_variant()];
+#ifdef HMEG_WITH_CUDA
+  info["cuda"] = HMEG_CUDA_VERSION;
+  info["cuda_archs"] = words(HMEG_CUDA_ARCHS);
+#else
+  info["cuda"] = py::none();
+  info["cuda_archs"] = words("");
+#endif
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  module.doc() = "Native kernels of hmeg. Arrays are addresses of contiguous memory; use hmeg.ops from Python.";
+  module.def("build_info", &build_info,
+             "version, compiler, pybind11, cpu_variants (instruction sets usable here), cpu_variant (the one in use), "
+             "cuda (compiler version or None), cuda_archs (compiled in).");
+
+  py::module_ cpu = module.def_submodule("cpu", "Kernels for the CPU.");
+  bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
+  bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
+
+#ifdef HMEG_WITH_CUDA
+  py::module_ cuda = module.def_submodule("cuda", "Launchers of the CUDA kernels.");
+  bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
+  bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
+#endif
+}

@@ -1,0 +1,35 @@
+// What every entry point of the CPU kernels shares: a scalar type by its code, and errors as messages.
+#pragma once
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+#include "dtype.h"
+
+namespace hmeg::cpu {
+
+// Calls body(T{}) with the scalar type of the given code.
+template <typename Body>
+void with_scalar_type(int64_t dtype, Body body) {
+  switch (dtype) {
+    case kFloat32: return body(float{});
+    case kFloat64: return body(double{});
+    default: throw std::invalid_argument("the CPU kernels take float32 and float64 only");
+  }
+}
+
+// nullptr, or what `body` threw as text that lives until this thread's next call.
+template <typename Body>
+const char* message_of(Body body) {
+  thread_local std::string message;
+  try {
+    body();
+    return nullptr;
+  } catch (const std::exception& error) {
+    message = error.what();
+    return message.c_str();
+  }
+}
+
+}  // namespace hmeg::cpu

@@ -1,0 +1,191 @@
+// box_soft_mask: boxes (V, 4) -> masks (V, H, W), and the gradient of the boxes.
+//
+// A block owns kTileRows rows of one symbol's mask. Threads walk over it in packs of 16 bytes; the ramp along a row is
+// kept as long as a thread stays in its columns. The backward pass reads the incoming gradient inside the box's support
+// only, reduces in the block, and adds the tiles of one symbol in order: no atomics, bitwise equal from run to run.
+#include "box_soft_mask.h"
+
+#include "device.h"
+#include "dtypes.h"
+
+namespace hmeg {
+namespace {
+
+constexpr int kBlock = 256;
+constexpr int kTileRows = static_cast<int>(kBoxSoftMaskTileRows);
+
+// One side of a box over `count` grid points.
+template <typename A>
+struct Side {
+  A low, step, reciprocal;  // reciprocal of the side's length, 0 where it encloses nothing
+  int64_t count;
+
+  HMEG_DEVICE Side(A low, A high, int64_t count) : low(low), count(count) {
+    const A length = high - low;
+    const bool nothing = (length < A(0) ? -length : length) < A(kBoxSoftMaskMinSide);
+    reciprocal = nothing ? A(0) : A(1) / length;
+    step = count > 1 ? A(1) / A(count - 1) : A(0);
+  }
+};
+
+// r(t) at one grid point and its derivatives by the side's two ends. Comparisons are written so that NaN falls through.
+template <typename A>
+struct Ramp {
+  A value, by_low, by_high;
+
+  Ramp() = default;
+  HMEG_DEVICE Ramp(const Side<A>& side, int64_t index) {
+    const A point = index < side.count / 2 ? side.step * A(index) : A(1) - side.step * A(side.count - 1 - index);
+    const A t = (point - side.low) * side.reciprocal;
+    const A rising = A(8) * t + A(0.5), falling = A(8.5) - A(8) * t;
+    value = rising < falling ? rising : falling;
+    const A slope = (rising < falling ? A(8) : A(-8)) * side.reciprocal;
+    const bool flat = value < A(0) || value > A(1);
+    by_low = flat ? A(0) : slope * (t - A(1));
+    by_high = flat ? A(0) : -slope * t;
+    value = value < A(0) ? A(0) : value;
+    value = value > A(1) ? A(1) : value;
+    if (side.reciprocal == A(0)) value = by_low = by_high = A(0);
+  }
+
+  HMEG_DEVICE bool zero() const { return value == A(0) && by_low == A(0) && by_high == A(0); }
+};
+
+// Walks a tile's packs, one in every kBlock, without a division per step.
+struct Walk {
+  int row, column, row_step, column_step, columns;
+
+  HMEG_DEVICE explicit Walk(int columns)
+      : row(thread_index() / columns),
+        column(thread_index() % columns),
+        row_step(kBlock / columns),
+        column_step(kBlock % columns),
+        columns(columns) {}
+
+  HMEG_DEVICE void next() {
+    row += row_step;
+    column += column_step;
+    if (column >= columns) column -= columns, ++row;
+  }
+};
+
+template <typename T, int kPack>
+HMEG_KERNEL box_soft_mask_forward(const T* boxes, T* masks, int64_t height, int64_t width, int64_t tiles) {
+  using A = Accumulator<T>;
+  const int64_t symbol = block_index() / tiles, first_row = block_index() % tiles * kTileRows;
+  const T* const box = boxes + 4 * symbol;
+  const Side<A> across(widen(box[0]), widen(box[2]), width), down(widen(box[1]), widen(box[3]), height);
+  const int rows = static_cast<int>(height - first_row < kTileRows ? height - first_row : kTileRows);
+  T* const tile = masks + (symbol * height + first_row) * width;
+  A along_row[kPack] = {};
+  int held = -1;
+  for (Walk at(static_cast<int>(width / kPack)); at.row < rows; at.next()) {
+    if (at.column != held) {
+      held = at.column;
+      for (int k = 0; k < kPack; ++k) along_row[k] = Ramp<A>(across, int64_t(held) * kPack + k).value;
+    }
+    const A factor = Ramp<A>(down, first_row + at.row).value;
+    Pack<T, kPack> pack;
+    for (int k = 0; k < kPack; ++k) pack.items[k] = narrow<T>(factor * along_row[k]);
+    store_pack(tile + at.row * width + int64_t(at.column) * kPack, pack);
+  }
+}
+
+// Sums of one tile: to grad_boxes (V, 4) when a symbol has one tile, else to partial (V, tiles, 4).
+template <typename T, int kPack>
+HMEG_KERNEL box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_boxes, Accumulator<T>* partial,
+                                   int64_t height, int64_t width, int64_t tiles) {
+  using A = Accumulator<T>;
+  const int64_t symbol = block_index() / tiles, first_row = block_index() % tiles * kTileRows;
+  const T* const box = boxes + 4 * symbol;
+  const Side<A> across(widen(box[0]), widen(box[2]), width), down(widen(box[1]), widen(box[3]), height);
+  const int rows = static_cast<int>(height - first_row < kTileRows ? height - first_row : kTileRows);
+  const T* const tile = grad_masks + (symbol * height + first_row) * width;
+  A sums[4] = {A(0), A(0), A(0), A(0)};  // by x0, y0, x1, y1
+  Ramp<A> along_row[kPack];
+  bool outside = true;
+  int held = -1;
+  for (Walk at(static_cast<int>(width / kPack)); at.row < rows; at.next()) {
+    if (at.column != held) {
+      held = at.column;
+      outside = true;
+      for (int k = 0; k < kPack; ++k) {
+        along_row[k] = Ramp<A>(across, int64_t(held) * kPack + k);
+        outside = outside && along_row[k].zero();
+      }
+    }
+    const Ramp<A> along_column(down, first_row + at.row);
+    if (outside || along_column.zero()) continue;
+    const Pack<T, kPack> grad = load_pack<kPack>(tile + at.row * width + int64_t(at.column) * kPack);
+    A row = A(0);
+    for (int k = 0; k < kPack; ++k) {
+      const A value = widen(grad.items[k]);
+      row += value * along_row[k].value;
+      sums[0] += value * along_column.value * along_row[k].by_low;
+      sums[2] += value * along_column.value * along_row[k].by_high;
+    }
+    sums[1] += row * along_column.by_low;
+    sums[3] += row * along_column.by_high;
+  }
+  block_sum<kBlock>(sums);
+  if (thread_index() == 0) {
+    for (int k = 0; k < 4; ++k) {
+      if (tiles == 1) {
+        grad_boxes[4 * symbol + k] = narrow<T>(sums[k]);
+      } else {
+        partial[4 * block_index() + k] = sums[k];
+      }
+    }
+  }
+}
+
+// partial (V, tiles, 4) -> grad_boxes (V, 4), a thread for each number.
+template <typename T>
+HMEG_KERNEL box_soft_mask_sum_tiles(const Accumulator<T>* partial, T* grad_boxes, int64_t numbers, int64_t tiles) {
+  const int64_t number = block_index() * kBlock + thread_index();
+  if (number >= numbers) return;
+  Accumulator<T> sum = 0;
+  for (int64_t tile = 0; tile < tiles; ++tile) sum += partial[(number / 4 * tiles + tile) * 4 + number % 4];
+  grad_boxes[number] = narrow<T>(sum);
+}
+
+int64_t tiles_of(int64_t height) { return (height + kTileRows - 1) / kTileRows; }
+
+}  // namespace
+}  // namespace hmeg
+
+const char* hmeg_cuda_box_soft_mask_forward(int64_t dtype, const void* boxes, void* masks, int64_t symbols,
+                                            int64_t height, int64_t width, void* stream) {
+  using namespace hmeg;
+  return with_scalar_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    constexpr int kPack = 16 / sizeof(T);
+    auto* const out = static_cast<T*>(masks);
+    const int64_t tiles = tiles_of(height);
+    const auto kernel =
+        packs_fit<kPack>(out, width) ? box_soft_mask_forward<T, kPack> : box_soft_mask_forward<T, 1>;
+    return launch<kBlock>(kernel, symbols * tiles, stream, static_cast<const T*>(boxes), out, height, width, tiles);
+  });
+}
+
+const char* hmeg_cuda_box_soft_mask_backward(int64_t dtype, const void* grad_masks, const void* boxes, void* grad_boxes,
+                                             void* workspace, int64_t symbols, int64_t height, int64_t width,
+                                             void* stream) {
+  using namespace hmeg;
+  return with_scalar_type(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    constexpr int kPack = 16 / sizeof(T);
+    const auto* const grad = static_cast<const T*>(grad_masks);
+    auto* const out = static_cast<T*>(grad_boxes);
+    auto* const partial = static_cast<Accumulator<T>*>(workspace);
+    const int64_t tiles = tiles_of(height);
+    const auto kernel =
+        packs_fit<kPack>(grad, width) ? box_soft_mask_backward<T, kPack> : box_soft_mask_backward<T, 1>;
+    const char* error = launch<kBlock>(kernel, symbols * tiles, stream, grad, static_cast<const T*>(boxes), out,
+                                       partial, height, width, tiles);
+    if (error != nullptr || tiles == 1) return error;
+    const int64_t numbers = 4 * symbols;
+    return launch<kBlock>(box_soft_mask_sum_tiles<T>, (numbers + kBlock - 1) / kBlock, stream,
+                          static_cast<const Accumulator<T>*>(partial), out, numbers, tiles);
+  });
+}
