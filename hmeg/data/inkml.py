@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from ..graph.mathml import XML_ID, MathmlError, labels_by_text, local_name, parse_xml, read_layout
+from ..graph.mathml import XML_ID, MathmlError, MathmlLayout, labels_by_text, local_name, parse_xml, read_layout
 from ..graph.symbol_graph import SymbolGraph
 from ..graph.symbol_names import label_of_name
 
@@ -165,9 +166,7 @@ def _math(root: Element) -> Element:
     raise InkmlError("there is no MathML")
 
 
-def _assemble(
-    name: str, root: Element, math: Element, groups: list[_Group], strokes: tuple[np.ndarray, ...]
-) -> Ink:
+def _assemble(name: str, root: Element, math: Element, groups: list[_Group], strokes: tuple[np.ndarray, ...]) -> Ink:
     linked = _link(math, groups)
 
     def labels_of(element: Element) -> list[str]:
@@ -175,7 +174,7 @@ def _assemble(
         return labels_by_text(element) if group is None else [groups[group].label]
 
     layout = read_layout(math, labels_of)
-    rows = _match_the_rest([linked.get(id(leaf.element)) for leaf in layout.leaves], [l.label for l in layout.leaves], groups)
+    rows = _match_the_rest(layout, [linked.get(id(leaf.element)) for leaf in layout.leaves], groups, strokes)
     latex = _annotation(root, "truth")
     return Ink(
         name=name,
@@ -202,21 +201,61 @@ def _link(math: Element, groups: list[_Group]) -> dict[int, int]:
     }
 
 
-def _match_the_rest(linked: list[int | None], labels: list[str], groups: list[_Group]) -> list[int]:
-    """Row of the trace group of every symbol; symbols without a link take the only free group of their label."""
-    used = {g for g in linked if g is not None}
+def _match_the_rest(
+    layout: MathmlLayout, linked: list[int | None], groups: list[_Group], strokes: tuple[np.ndarray, ...]
+) -> list[int]:
+    """Row of the trace group of every symbol.
+
+    Symbols without a link take the free groups of their label: the only one, or, for several symbols on one base line,
+    the groups from left to right. Free groups that point nowhere and have no symbol to go to are what the writer
+    struck out or wrote twice; their strokes stay in no symbol.
+    """
+    used = {group for group in linked if group is not None}
     free: dict[str, list[int]] = defaultdict(list)
     for row, group in enumerate(groups):
         if row not in used:
             free[group.label].append(row)
-    result: list[int] = []
-    for label, group_row in zip(labels, linked, strict=True):
+    waiting: dict[str, list[int]] = defaultdict(list)
+    for row, group_row in enumerate(linked):
         if group_row is None:
-            if len(free[label]) != 1:
-                raise InkmlError(f"symbol {label!r} of the MathML is linked to {len(free[label])} trace groups, not to one")
-            group_row = free[label].pop()
-        result.append(group_row)
-    left = [groups[rows[0]].label for rows in free.values() if rows]
-    if left:
-        raise InkmlError(f"symbol {left[0]!r} of the segmentation is not in the MathML")
-    return result
+            waiting[layout.leaves[row].label].append(row)
+    result = list(linked)
+    base_lines = _base_lines(layout)
+    for label, symbols in waiting.items():
+        candidates = free.pop(label, [])
+        if len(candidates) != len(symbols):
+            raise InkmlError(
+                f"{len(symbols)} symbols {label!r} of the MathML are not linked, and {len(candidates)} trace groups"
+            )
+        if len(symbols) > 1:
+            candidates = _left_to_right(candidates, groups, strokes)
+            if len({base_lines[row] for row in symbols}) > 1 or not candidates:
+                raise InkmlError(f"which of {len(symbols)} trace groups {label!r} is which symbol cannot be told")
+        for row, group_row in zip(symbols, candidates, strict=True):
+            result[row] = group_row
+    for rows in free.values():
+        for row in rows:
+            if groups[row].href is not None:
+                raise InkmlError(f"trace group {groups[row].label!r} points at {groups[row].href!r}, not in the MathML")
+    return [group for group in result if group is not None]
+
+
+def _base_lines(layout: MathmlLayout) -> list[int]:
+    """For every symbol the first symbol of its base line. Parents come before their children in reading order."""
+    first = list(range(len(layout.leaves)))
+    for relation in layout.relations:
+        if relation.name == "Right":
+            first[relation.object] = first[relation.subject]
+    return first
+
+
+def _left_to_right(candidates: list[int], groups: list[_Group], strokes: tuple[np.ndarray, ...]) -> list[int]:
+    """Groups in the order of their ink from left to right; empty when two overlap, so that there is no such order."""
+    spans = []
+    for row in candidates:
+        x = np.concatenate([strokes[i][:, 0] for i in groups[row].strokes])
+        spans.append((x.min(), x.max(), row))
+    spans.sort()
+    if any(left[1] >= right[0] for left, right in pairwise(spans)):
+        return []
+    return [row for _, _, row in spans]

@@ -87,9 +87,7 @@ def _read(path: Path, name: str, left_out: Callable[[str, str], None]) -> bytes 
         return None
 
 
-def _folder(
-    root: Path, suffixes: tuple[str, ...], left_out: Callable[[str, str], None]
-) -> Iterator[tuple[str, bytes]]:
+def _folder(root: Path, suffixes: tuple[str, ...], left_out: Callable[[str, str], None]) -> Iterator[tuple[str, bytes]]:
     for folder, subfolders, files in os.walk(root):
         subfolders.sort()
         for file in sorted(files):

@@ -133,9 +133,9 @@ class _Cursor:
         self.relation = relation
 
 
-_TRANSPARENT = frozenset("math mrow mstyle mpadded merror semantics maction".split())
-_TOKENS = frozenset("mi mn mo mtext ms".split())
-_INVISIBLE = frozenset("mspace mphantom none maligngroup malignmark annotation annotation-xml".split())
+_TRANSPARENT = frozenset(["math", "mrow", "mstyle", "mpadded", "merror", "semantics"])
+_TOKENS = frozenset(["mi", "mn", "mo", "mtext", "ms"])
+_INVISIBLE = frozenset(["mspace", "mphantom", "none", "maligngroup", "malignmark", "annotation", "annotation-xml"])
 # element -> relations of its children after the first
 _SCRIPTS = {
     "msub": ("Sub",),
@@ -157,7 +157,9 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
 
     def place(label: str, element: Element, cursor: _Cursor) -> int:
         if not vocabulary.is_symbol(label):
-            raise MathmlError(f"symbol {label!r} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols", element)
+            raise MathmlError(
+                f"symbol {label!r} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols", element
+            )
         row = len(layout.leaves)
         layout.leaves.append(Leaf(label, element))
         if cursor.row is not None:
@@ -218,6 +220,10 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
             attached(children[0], sign, "Inside", "radicand of a root")
             attached(children[1], sign, "Above", None)
         elif tag in _SCRIPTS:
+            if len(children) == 1 and len(_SCRIPTS[tag]) == 1:
+                # CROHME writes an empty script so.
+                later(children[0], cursor)
+                return
             _expect(element, children, 1 + len(_SCRIPTS[tag]))
             scripts(element, children, cursor)
         elif tag == "mfenced":
