@@ -36,7 +36,7 @@ def box_features(boxes: Tensor) -> Tensor:
 
 
 def coordinate_channels(composed: Tensor) -> Tensor:
-    """Composed features (N, 7, H, W) -> channels (N, 5, H, W): cover, t, u, log w, log h, each summed under the masks."""
+    """Composed features (N, 7, H, W) -> (N, 5, H, W): cover, t, u, log w, log h, each summed under the masks."""
     height, width = composed.shape[2:]
     cover, slope_x, shift_x, slope_y, shift_y, log_w, log_h = composed.unbind(1)
     across = torch.linspace(0, 1, width, dtype=composed.dtype, device=composed.device)

@@ -17,7 +17,8 @@ from .config import ModelConfig
 from .generator import HMEG
 
 FORMAT = "hmeg-weights-1"
-_RESERVED = ("format", "config")
+ID_LENGTH = 12
+_RESERVED = ("format", "config", "digest")
 
 
 def save_weights(
@@ -36,7 +37,7 @@ def save_weights(
     free = dict(metadata or {})
     for key, value in free.items():
         if key in _RESERVED or not isinstance(key, str) or not isinstance(value, str):
-            raise ValueError(f"metadata must map text to text and not use {' or '.join(_RESERVED)}; got {key!r}")
+            raise ValueError(f"metadata must map text to text and not use {', '.join(_RESERVED)}; got {key!r}")
     tensors = {}
     for name, value in model.state_dict().items():
         stored = value.detach().cpu()
@@ -45,7 +46,10 @@ def save_weights(
             if not torch.isfinite(stored).all():
                 raise ValueError(f"weight {name} is not finite, or too large for {dtype}")
         tensors[name] = stored.contiguous()
-    content = save(tensors, metadata={**free, "format": FORMAT, "config": model.config.to_json()})
+    as_loaded = {key: _widened(value) for key, value in tensors.items()}
+    digest = _file_digest(_digest(model.config, as_loaded), free)
+    header = {"format": FORMAT, "config": model.config.to_json(), "digest": digest}
+    content = save(tensors, metadata={**free, **header})
     path = Path(path)
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content)
@@ -68,14 +72,18 @@ def load_weights(path: str | os.PathLike[str]) -> HMEG:
             if metadata.pop("format", None) != FORMAT:
                 raise ValueError(f"a safetensors file, but not one of hmeg's weights (format {FORMAT})")
             config = ModelConfig.from_json(metadata.pop("config", "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {key: _widened(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - not a dict
+        expected = metadata.pop("digest", None)
+        digest = _digest(config, tensors)
+        if expected != _file_digest(digest, metadata):
+            raise ValueError("corrupt: weights, configuration or metadata are not those that were saved")
         model = _build(config, tensors)
     except SafetensorError as error:
         raise ValueError(f"{name}: not a readable weight file, truncated or corrupt ({error})") from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     model.metadata = metadata
-    model.weights_id = weights_id(model)
+    model.weights_id = digest[:ID_LENGTH]
     return model
 
 
@@ -89,21 +97,33 @@ def _build(config: ModelConfig, tensors: Mapping[str, Tensor]) -> HMEG:
     for key in wanted.keys() & tensors.keys():
         if tensors[key].shape != wanted[key].shape:
             problems.append(f"{key} is {tuple(tensors[key].shape)}, not {tuple(wanted[key].shape)}")
-        elif tensors[key].is_floating_point() != wanted[key].is_floating_point():
+        elif tensors[key].dtype != wanted[key].dtype:
             problems.append(f"{key} is of type {tensors[key].dtype}")
     if problems:
         raise ValueError(f"weights do not fit the file's own configuration: {'; '.join(sorted(problems)[:8])}")
-    model.load_state_dict({key: value.to(wanted[key].dtype) for key, value in tensors.items()}, assign=True)
-    for key, value in model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(f"weight {key} is not finite")
+    model.load_state_dict(tensors, assign=True)
     return model.requires_grad_(True).eval()
 
 
 def weights_id(model: HMEG) -> str:
-    """Twelve hexadecimal digits that depend on configuration and weights alone, not on file or metadata."""
-    digest = hashlib.sha256(json.dumps(json.loads(model.config.to_json()), sort_keys=True).encode())
-    for key, value in sorted(model.state_dict().items()):
+    """Twelve hexadecimal digits that depend on configuration and weights alone, not on file or metadata.
+
+    Saving as float16 rounds the weights, so a model and its reloaded self differ unless it was loaded before.
+    """
+    return _digest(model.config, model.state_dict())[:ID_LENGTH]
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32) if tensor.is_floating_point() else tensor
+
+
+def _file_digest(weights_digest: str, metadata: Mapping[str, str]) -> str:
+    return hashlib.sha256(f"{weights_digest} {json.dumps(metadata, sort_keys=True)}".encode()).hexdigest()
+
+
+def _digest(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(json.loads(config.to_json()), sort_keys=True).encode())
+    for key, value in sorted(state.items()):
         digest.update(f"{key} {tuple(value.shape)} {value.dtype} ".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()

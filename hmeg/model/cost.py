@@ -10,7 +10,7 @@ from .image_model import ImageModel
 
 
 def multiply_adds(config: ModelConfig) -> dict[str, int]:
-    """Multiply-adds of one image: ``upsampler`` (layout 64 -> 256) and ``decoder``. Nothing is computed or allocated."""
+    """Multiply-adds of one image: ``upsampler`` (layout 64 -> 256) and ``decoder``. Computes and allocates nothing."""
     with torch.device("meta"):
         model = ImageModel(config).eval()
         low = torch.empty(1, config.layout_channels, config.mask_size, config.mask_size)

@@ -29,8 +29,10 @@ class MaskRefiner(nn.Module):
     def weights(self) -> MaskWeights:
         """The weights as the operator takes them."""
         norm = self.norm
-        assert self.conv1.bias is not None and self.conv2.bias is not None
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert self.conv1.bias is not None
+        assert self.conv2.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         return MaskWeights(
             conv1_weight=self.conv1.weight,
             conv1_bias=self.conv1.bias,
@@ -74,8 +76,6 @@ class LayoutUpsampler(nn.Module):
 
 
 def match_format(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` in the type and memory format of ``like``: a concatenation of mixed formats would fall back to the slow one."""
+    """``x`` in the type and memory format of ``like``: concatenating mixed formats falls back to the slow one."""
     last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
-    return x.to(like.dtype).contiguous(
-        memory_format=torch.channels_last if last else torch.contiguous_format
-    )
+    return x.to(like.dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

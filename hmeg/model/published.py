@@ -15,7 +15,7 @@ import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ def adopt(module: _Module, state: Mapping[str, Tensor]) -> _Module:
             continue
         name = _our_name(type(module), key)
         if name not in wanted:
-            problems.append(f"unexpected {key}")
+            problems.append(f"unexpected {key if key.isprintable() else repr(key)}")
             continue
         if isinstance(module, ImageModel) and key == _FIRST_CONV and value.dim() == 4:
             value = value[:, : wanted[name].shape[1]] if value.shape[1] == wanted[name].shape[1] + 1 else value
@@ -158,7 +158,7 @@ def _our_name(module_type: type[nn.Module], key: str) -> str | None:
 
 
 def load_image_model(path: str | os.PathLike[str]) -> ImageModel:
-    """The authors' image model, in evaluation mode: a file with ``model_kwargs`` (its ``vocab`` too) and ``model_state``.
+    """The authors' image model, in evaluation mode: a file with ``model_kwargs`` (with ``vocab``) and ``model_state``.
 
     Embedding rows are brought into our order of symbols and relations when the file's vocabulary has the same names in
     another; a vocabulary of other names is taken to be in our order, with a warning. ``ValueError`` names the file.
@@ -199,8 +199,29 @@ def load_layout_generator(
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     name = os.fspath(path)
+    # Opened here, so that a file that is missing or forbidden says so itself.
+    with open(path, "rb") as file:
+        return _unpickle(file, name)
+
+
+# What torch.load raises for damaged files, depending on where the damage is.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def _unpickle(file: BinaryIO, name: str) -> Mapping[str, Any]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         offender = re.search(r"(?:Unsupported|GLOBAL|Can only|Trying to)[^\n]*", reason)
@@ -208,19 +229,19 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
             f"{name}: not a checkpoint of tensors and plain containers, refused"
             f" ({offender.group(0).strip() if offender else reason.splitlines()[0]})"
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, struct.error) as error:
+    except _UNREADABLE as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{name}: not a readable PyTorch checkpoint ({first_line})") from None
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{name}: the checkpoint must be a dict, got {type(checkpoint).__name__}")  # noqa: TRY004
+        raise ValueError(f"{name}: the checkpoint must be a dict, got {type(checkpoint).__name__}")
     return checkpoint
 
 
 def _entry(checkpoint: Mapping[str, Any], key: str, path: str | os.PathLike[str]) -> Mapping[str, Any]:
     value = checkpoint.get(key)
     if not isinstance(value, Mapping):
-        held = ", ".join(sorted(map(str, checkpoint))) or "nothing"
-        raise ValueError(f"{os.fspath(path)}: no dict {key!r} in this checkpoint; it holds {held}")  # noqa: TRY004
+        held = ", ".join(sorted(map(repr, checkpoint))) or "nothing"
+        raise ValueError(f"{os.fspath(path)}: no dict {key!r} in this checkpoint; it holds {held}")
     return value
 
 
@@ -262,7 +283,7 @@ def _config(kwargs: Mapping[str, Any]) -> ModelConfig:
 
 def _layout_config(state: Mapping[str, Tensor]) -> ModelConfig:
     shapes = {key.removeprefix("module."): tuple(value.shape) for key, value in state.items()}
-    sizes = {}
+    sizes: dict[str, Any] = {}
     embedding, hidden = shapes.get("obj_embeddings.weight", ()), shapes.get("gconv.net1.0.weight", ())
     box = shapes.get("box_net.0.weight", ())
     if len(embedding) == len(hidden) == len(box) == 2 and box[1] > 2 * embedding[1]:
@@ -298,8 +319,8 @@ def _reorder(
     if len(names) != len(ours) or set(row_of) != set(ours):
         strange = sorted(set(row_of) ^ set(ours))[:4]
         warnings.warn(
-            f"{os.fspath(path)}: {key} is not our vocabulary (differs in {', '.join(strange)}, ...); rows are taken to be"
-            " in our order",
+            f"{os.fspath(path)}: {key} is not our vocabulary (differs in {', '.join(strange)}, ...); its rows are taken"
+            " to be in our order",
             stacklevel=3,
         )
         return

@@ -1,0 +1,458 @@
+"""What must hold for the networks whatever their weights; the numbers themselves are test_parity's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hmeg import ops
+from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.model import (
+    BASE,
+    HMEG,
+    SMALL,
+    ImageModel,
+    LayoutDiscriminator,
+    LayoutGenerator,
+    ModelConfig,
+    ObjectDiscriminator,
+    PatchDiscriminator,
+)
+from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, coordinate_channels
+from hmeg.model.cost import multiply_adds
+from hmeg.model.decoder import ImageDecoder
+
+# A model that costs next to nothing: images of 64, masks of 16.
+TINY = ModelConfig(
+    name="tiny",
+    image_size=64,
+    image_channels=2,
+    embedding_dim=12,
+    gconv_dim=10,
+    gconv_hidden_dim=24,
+    gconv_num_layers=3,
+    refinement_dims=(16, 12, 10, 8, 6),
+    layout_noise_dim=3,
+    mask_hidden_dim=5,
+    mask_size=16,
+    layout_embedding_dim=14,
+    layout_hidden_dim=24,
+    layout_num_layers=3,
+    box_noise_dim=6,
+)
+PLAIN_AND_COORDINATES = [TINY, replace(TINY, box_coordinates=True)]
+
+GRAPHS = [
+    SymbolGraph(
+        ("x", "2", "+", "y"), (Relation(0, 1, "Sup"), Relation(0, 2, "Right"), Relation(2, 3, "Right"))
+    ),
+    SymbolGraph(("a",)),
+    SymbolGraph(("-", "b", r"\alpha"), (Relation(0, 1, "Above"), Relation(0, 2, "Below"))),
+]
+
+
+def some_boxes(count: int, seed: int = 0) -> Tensor:
+    low = torch.rand(count, 2, generator=torch.Generator().manual_seed(seed)) * 0.6
+    return torch.cat([low, low + 0.15 + low.flip(0) / 3], dim=1)
+
+
+def noise_for(config: ModelConfig, graph: GraphBatch, seed: int = 1) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    image_shape = (graph.num_graphs, config.layout_noise_dim, config.image_size, config.image_size)
+    return (
+        torch.randn(len(graph.symbols), config.box_noise_dim, generator=generator),
+        torch.randn(image_shape, generator=generator),
+    )
+
+
+def build(config: ModelConfig) -> HMEG:
+    """A model whose BatchNorm statistics are not the trivial ones."""
+    torch.manual_seed(3)
+    model = HMEG(config)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
+@torch.no_grad()
+def test_shapes(config: ModelConfig) -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    boxes, out = build(config)(graph, *noise_for(config, graph))
+    assert boxes.shape == out.predicted_boxes.shape == (8, 4)
+    assert out.masks.shape == (8, 1, 16, 16)
+    assert out.layout.shape == (3, config.layout_channels, 64, 64)
+    assert {r: tuple(image.shape) for r, image in out.images.items()} == {r: (3, 2, r, r) for r in (16, 32, 64)}
+    assert out.relation_scores is None
+    assert all(torch.isfinite(image).all() for image in out.images.values())
+
+
+@torch.no_grad()
+def test_no_randomness_inside() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, noise = build(TINY), noise_for(TINY, graph)
+    state = torch.random.get_rng_state()
+    first, second = model(graph, *noise), model(graph, *noise)
+    assert torch.equal(first[1].images[64], second[1].images[64])
+    assert torch.equal(state, torch.random.get_rng_state())
+    other = model(graph, *noise_for(TINY, graph, seed=2))
+    assert not torch.allclose(first[0], other[0])
+    assert not torch.allclose(first[1].images[64], other[1].images[64])
+
+
+@pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
+@torch.no_grad()
+def test_a_sample_does_not_depend_on_its_batch(config: ModelConfig) -> None:
+    model, whole = build(config), GraphBatch.from_graphs(GRAPHS)
+    box_noise, image_noise = noise_for(config, whole)
+    boxes, together = model(whole, box_noise, image_noise)
+    for i, graph in enumerate(GRAPHS):
+        rows = whole.batch == i
+        alone_boxes, alone = model(GraphBatch.from_graphs([graph]), box_noise[rows], image_noise[i : i + 1])
+        assert (alone_boxes - boxes[rows]).abs().max() < 1e-5
+        for resolution, image in alone.images.items():
+            assert (image[0] - together.images[resolution][i]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
+@torch.no_grad()
+def test_the_order_of_symbols_does_not_matter(config: ModelConfig) -> None:
+    model, graph = build(config), GRAPHS[0]
+    order = [2, 0, 3, 1]
+    relations = tuple(Relation(order.index(r.subject), order.index(r.object), r.name) for r in graph.relations)
+    permuted = SymbolGraph(tuple(graph.symbols[i] for i in order), relations)
+    batch = GraphBatch.from_graphs([graph])
+    box_noise, image_noise = noise_for(config, batch)
+    boxes, out = model(batch, box_noise, image_noise)
+    permuted_boxes, permuted_out = model(GraphBatch.from_graphs([permuted]), box_noise[order], image_noise)
+    assert (permuted_boxes - boxes[order]).abs().max() < 1e-5
+    assert (permuted_out.images[64] - out.images[64]).abs().max() < 1e-5
+    assert (boxes[0] - boxes[1]).abs().max() > 1e-3, "boxes that are all the same would prove nothing"
+
+
+@torch.no_grad()
+def test_relations_matter() -> None:
+    """The same symbols and noise in another relation give other boxes and another image."""
+    model = build(replace(TINY, layout_kaiming_init=True))
+    sup = SymbolGraph(("x", "2"), (Relation(0, 1, "Sup"),))
+    sub = SymbolGraph(("x", "2"), (Relation(0, 1, "Sub"),))
+    batch = GraphBatch.from_graphs([sup, sub])
+    box_noise, image_noise = noise_for(TINY, batch)
+    box_noise[2:], image_noise[1] = box_noise[:2], image_noise[0]
+    boxes = model.layout_generator(batch, box_noise)
+    assert (boxes[:2] - boxes[2:]).abs().max() > 1e-4
+    out = model.image_model(batch, image_noise, some_boxes(2).repeat(2, 1))
+    assert (out.images[64][0] - out.images[64][1]).abs().max() > 1e-5
+
+
+@torch.no_grad()
+def test_fewer_resolutions_are_the_same_images() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, (_, noise) = build(TINY).image_model, noise_for(TINY, graph)
+    everything = model(graph, noise, some_boxes(8)).images
+    ran: list[int] = []
+    for i, stage in enumerate(model.decoder.stages):
+        stage.register_forward_hook(lambda *_, i=i: ran.append(i))
+    for wanted, stages in (((16,), 3), ((32,), 4), ((16, 32), 4), ((64,), 5), ([64, 16], 5)):
+        ran.clear()
+        images = model(graph, noise, some_boxes(8), wanted).images
+        assert set(images) == set(wanted)
+        assert ran == list(range(stages))
+        for resolution, image in images.items():
+            assert (image - everything[resolution]).abs().max() < 1e-6
+    for wrong in ((48,), (), (256, 16)):
+        with pytest.raises(ValueError, match="resolutions must be some of"):
+            model(graph, noise, some_boxes(8), wrong)
+
+
+@pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
+def test_gradients_reach_every_weight(config: ModelConfig) -> None:
+    graph = GraphBatch.from_graphs(GRAPHS * 3)
+    model, (box_noise, image_noise) = build(config).train(), noise_for(config, graph)
+    out = model.image_model(graph, image_noise, some_boxes(24), relation_scores=True)
+    assert out.relation_scores is not None
+    assert out.relation_scores.shape == (graph.edge_index.shape[1], 13)
+    loss = sum(image.square().mean() for image in out.images.values())
+    loss = loss + out.predicted_boxes.square().sum() + out.relation_scores.square().sum()
+    loss = loss + model.layout_generator(graph, box_noise).square().sum()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_images_are_differentiable_in_boxes_and_noise() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    for config in PLAIN_AND_COORDINATES:
+        _, noise = noise_for(config, graph)
+        boxes, noise = some_boxes(8).requires_grad_(), noise.requires_grad_()
+        build(config).image_model(graph, noise, boxes).images[64].square().sum().backward()
+        assert boxes.grad is not None
+        assert noise.grad is not None
+        assert torch.isfinite(boxes.grad).all()
+        assert (boxes.grad.abs().amax(dim=1) > 0).all()
+        assert (noise.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
+
+
+def test_training_updates_the_mask_statistics() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, (_, noise) = build(TINY).image_model, noise_for(TINY, graph)
+    norm = model.mask_refiner.norm
+    before = norm.running_mean.clone()
+    model(graph, noise, some_boxes(8))
+    assert torch.equal(norm.running_mean, before)
+    assert norm.num_batches_tracked == 0
+    model.train()(graph, noise, some_boxes(8))
+    assert not torch.allclose(norm.running_mean, before)
+    assert norm.num_batches_tracked == 1
+
+
+@torch.no_grad()
+def test_bfloat16_channels_last() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    config = PLAIN_AND_COORDINATES[1]
+    model, noise = build(config), noise_for(config, graph)
+    boxes, exact = model(graph, *noise)
+    model.to(memory_format=torch.channels_last)
+    formats = []
+    for stage in model.image_model.decoder.stages:
+        stage.register_forward_pre_hook(
+            lambda _, args: formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
+        )
+    with torch.autocast("cpu", torch.bfloat16):
+        boxes_again, out = model(graph, *noise)
+    assert torch.equal(boxes, boxes_again), "layouts and masks stay in full precision"
+    assert torch.equal(exact.masks, out.masks)
+    assert formats == [True] * 5
+    for resolution, image in out.images.items():
+        assert image.dtype == torch.bfloat16
+        error = (image.float() - exact.images[resolution]).abs().max() / exact.images[resolution].abs().max()
+        assert error < 0.05
+
+
+@torch.no_grad()
+def test_double_precision() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, noise = build(TINY), noise_for(TINY, graph)
+    single = model(graph, *noise)[1].images[64]
+    double = model.double()(graph, *(n.double() for n in noise))[1].images[64]
+    assert double.dtype == torch.float64
+    assert (double - single).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_wrong_inputs_are_named() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, (box_noise, image_noise) = build(TINY), noise_for(TINY, graph)
+    with pytest.raises(ValueError, match=r"noise must be \(8, 6\): one row per symbol; got \(7, 6\)"):
+        model.layout_generator(graph, box_noise[1:])
+    with pytest.raises(ValueError, match=r"noise must be \(3, 3, 64, 64\), got \(3, 3, 32, 64\)"):
+        model.image_model(graph, image_noise[:, :, ::2])
+    with pytest.raises(ValueError, match=r"boxes must be \(8, 4\), got \(4, 4\)"):
+        model.image_model(graph, image_noise, some_boxes(4))
+
+
+# --- the decoder -----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_decoder_against_its_description() -> None:
+    """Stage by stage, with the all-zero first feature map written out and the layout pooled from full size."""
+    torch.manual_seed(0)
+    decoder = ImageDecoder(4, (7, 6, 5, 4, 3), 2, 64).eval()
+    layout = torch.randn(2, 4, 64, 64)
+    features = torch.zeros(2, 0, 2, 2)
+    expected = {}
+    for i, stage in enumerate(decoder.stages):
+        side = 4 * 2**i
+        features = nn.functional.interpolate(features, size=(side, side)) if i else torch.zeros(2, 0, side, side)
+        features = stage(torch.cat([nn.functional.adaptive_avg_pool2d(layout, side), features], dim=1))
+        if i >= 2:
+            expected[side] = decoder.heads[i - 2](features)
+            features = torch.cat([features, expected[side]], dim=1)
+    for resolution, image in decoder(layout).items():
+        assert (image - expected[resolution]).abs().max() < 1e-5
+
+
+def test_small_is_a_sixteenth_of_base() -> None:
+    base, small = multiply_adds(BASE), multiply_adds(SMALL)
+    # by hand: the last stage of base, 3x3 convolutions 291 -> 64 and 64 -> 64, and its head, at 256 x 256
+    last_stage = 256**2 * (9 * 291 * 64 + 9 * 64 * 64 + 9 * 64 * 64 + 64 * 3)
+    assert last_stage < base["decoder"] < 5 * last_stage
+    assert base["upsampler"] == 4 * 128 * 128 * (128**2 + 256**2)
+    assert 15 < base["decoder"] / small["decoder"] < 18
+
+
+# --- box coordinates -------------------------------------------------------------------------------------------------
+
+
+def test_box_coordinates_against_a_direct_computation() -> None:
+    boxes = torch.tensor(
+        [[0.1, 0.2, 0.6, 0.9], [0.5, 0.5, 0.5001, 0.75], [0.8, 0.6, 0.7, 0.4], [-0.2, 0.3, 1.4, 0.35]]
+    ).double()
+    batch = torch.tensor([0, 0, 1, 1])
+    masks = torch.rand(4, 1, 6, 9, generator=torch.Generator().manual_seed(0)).double()
+    result = coordinate_channels(ops.compose_layout(masks, box_features(boxes), batch, 2))
+    expected = np.zeros((2, 5, 6, 9))
+    for v in range(4):
+        x0, y0, x1, y1 = boxes[v].tolist()
+        w, h = max(x1 - x0, SMALLEST_SIDE), max(y1 - y0, SMALLEST_SIDE)
+        left, top = (x0 + x1) / 2 - w / 2, (y0 + y1) / 2 - h / 2
+        for i in range(6):
+            for j in range(9):
+                channels = [1, (j / 8 - left) / w, (i / 5 - top) / h, np.log(w), np.log(h)]
+                expected[batch[v], :, i, j] += masks[v, 0, i, j].item() * np.array(channels)
+    assert np.abs(result.numpy() - expected).max() < 1e-12
+
+
+def test_box_coordinates_gradients() -> None:
+    boxes = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.5, 0.5, 0.501, 0.75]]).double().requires_grad_()
+    masks = torch.rand(2, 1, 3, 4, generator=torch.Generator().manual_seed(0)).double()
+
+    def channels(b: Tensor) -> Tensor:
+        return coordinate_channels(ops.compose_layout(masks, box_features(b), torch.zeros(2, dtype=torch.int64), 1))
+
+    assert torch.autograd.gradcheck(channels, (boxes,))
+    degenerate = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.9, 0.1, 0.1]]).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(channels(degenerate).sum(), degenerate)
+    assert torch.isfinite(gradient).all()
+
+
+@torch.no_grad()
+def test_box_coordinates_are_layout_channels() -> None:
+    """The five channels come after the node vectors, in the model's first layout."""
+    graph, config = GraphBatch.from_graphs(GRAPHS), PLAIN_AND_COORDINATES[1]
+    model = build(config).image_model
+    nodes, masks = torch.rand(8, 10), torch.rand(8, 1, 16, 16)
+    layout = model.compose(nodes, masks, some_boxes(8), graph)
+    plain = ops.compose_layout(masks, nodes, graph.batch, 3)
+    cover = ops.compose_layout(masks, torch.ones(8, 1), graph.batch, 3)
+    assert layout.shape == (3, 15, 16, 16)
+    assert torch.allclose(layout[:, :10], plain)
+    assert torch.allclose(layout[:, 10:11], cover)
+
+
+# --- discriminators --------------------------------------------------------------------------------------------------
+
+
+def _assert_trained(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_discriminators(channels: int) -> None:
+    torch.manual_seed(0)
+    graph = GraphBatch.from_graphs(GRAPHS)
+    images = torch.rand(3, channels, 64, 64, requires_grad=True)
+    patches, objects = PatchDiscriminator(channels), ObjectDiscriminator(channels)
+    patch_scores = patches(images)
+    scores, logits = objects(images, some_boxes(8), graph.symbols, graph.batch)
+    assert patch_scores.shape == (3, 256, 6, 6)
+    assert scores.shape == (8, 1)
+    assert logits.shape == (8, 102)
+    loss = patch_scores.square().mean() + scores.square().mean() + nn.functional.cross_entropy(logits, graph.symbols)
+    loss.backward()
+    _assert_trained(patches)
+    _assert_trained(objects)
+    assert images.grad is not None
+    assert images.grad.abs().amax(dim=(1, 2, 3)).min() > 0
+
+
+@torch.no_grad()
+def test_object_discriminator_looks_at_its_own_image() -> None:
+    torch.manual_seed(0)
+    model = ObjectDiscriminator(1).eval()
+    images, boxes = torch.rand(2, 1, 64, 64), some_boxes(3)
+    scores, _ = model(images, boxes, None, torch.tensor([0, 1, 1]))
+    changed = images.clone()
+    changed[0] = 0
+    again, _ = model(changed, boxes, None, torch.tensor([0, 1, 1]))
+    assert not torch.allclose(scores[0], again[0])
+    assert torch.equal(scores[1:], again[1:])
+    with torch.autocast("cpu", torch.bfloat16):
+        low, _ = model(images.bfloat16(), boxes, None, torch.tensor([0, 1, 1]))
+    assert (low.float() - scores).abs().max() < 0.05
+
+
+def test_layout_discriminator() -> None:
+    torch.manual_seed(0)
+    graph = GraphBatch.from_graphs(GRAPHS * 2)
+    model = LayoutDiscriminator()
+    boxes = some_boxes(16).requires_grad_()
+
+    def validity(b: Tensor) -> Tensor:
+        return model(graph.symbols, b, graph.edge_index, graph.edge_type, graph.batch, graph.num_graphs)
+
+    result = validity(boxes)
+    assert result.shape == (6, 1)
+    assert ((result > 0) & (result < 1)).all()
+    result.sum().backward()
+    _assert_trained(model)
+    assert boxes.grad is not None
+    assert boxes.grad.abs().max() > 0
+    # standardised: shifting and stretching all boxes changes nothing
+    model.eval()
+    moved = validity(boxes.detach() * 0.5 + 0.1)
+    assert (moved - validity(boxes.detach())).abs().max() < 1e-4
+
+
+def test_layout_discriminator_statistics_carry_no_gradient() -> None:
+    """With gradient through mean and deviation, moving all boxes alike would have no effect to first order."""
+    torch.manual_seed(1)
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, boxes = LayoutDiscriminator().eval(), some_boxes(8).requires_grad_()
+    arguments = (graph.edge_index, graph.edge_type, graph.batch, graph.num_graphs)
+    model(graph.symbols, boxes, *arguments).sum().backward()
+    assert boxes.grad is not None
+    assert boxes.grad.sum(dim=0).abs().max() > 1e-4
+    # one symbol has no deviation: finite all the same
+    alone = torch.zeros(1, dtype=torch.int64)
+    score = model(torch.tensor([5]), torch.rand(1, 4), torch.zeros(2, 1, dtype=torch.int64), alone, alone, 1)
+    assert torch.isfinite(score).all()
+
+
+# --- how networks start ----------------------------------------------------------------------------------------------
+
+
+def test_initialisation() -> None:
+    torch.manual_seed(0)
+    for network in (LayoutGenerator(BASE), LayoutDiscriminator()):
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear):
+                fan_out, fan_in = module.weight.shape
+                assert module.bias.abs().max() == 0
+                if module.weight.numel() > 5000:
+                    wanted = (2 / (fan_in + fan_out)) ** 0.5
+                    assert module.weight.std().item() == pytest.approx(wanted, rel=0.05), name
+
+
+@pytest.mark.parametrize("config", [BASE, SMALL], ids=lambda c: c.name)
+@torch.no_grad()
+def test_signals_survive_the_graph_convolutions(config: ModelConfig) -> None:
+    """At the start already, different symbols have different vectors, of a size that a decoder can use."""
+    torch.manual_seed(0)
+    graph = GraphBatch.from_graphs([GRAPHS[0], GRAPHS[2]])
+    networks: list[ImageModel | LayoutGenerator] = [ImageModel(config)]
+    if config.layout_kaiming_init:
+        networks.append(LayoutGenerator(config))
+    for network in networks:
+        nodes, _ = network.encoder(graph.symbols, graph.edge_index, graph.edge_type)
+        assert nodes.abs().mean() > 0.05
+        assert nodes.std(dim=0).mean() > 0.005
+
+
+def test_embeddings_keep_the_published_rows() -> None:
+    model = LayoutGenerator(SMALL)
+    assert model.encoder.symbol_embedding.weight.shape == (103, 64)
+    assert model.encoder.relation_embedding.weight.shape == (13, 64)
