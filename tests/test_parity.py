@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +22,9 @@ from torch import Tensor
 from hmeg import ops
 from hmeg.evaluation.boxes import jaccard_sum
 from hmeg.graph import GraphBatch
-from hmeg.model import BASE, ImageModel, LayoutDiscriminator, LayoutGenerator, ObjectDiscriminator, PatchDiscriminator
+from hmeg.model import BASE, ImageModel, LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
 from hmeg.model.mask import MaskRefiner
-from hmeg.model.published import adopt
+from hmeg.model.published import adopt, load_image_model, load_layout_generator
 from hmeg.model.triple_conv import GraphTripleConv
 from hmeg.training.losses import adversarial_losses
 
@@ -112,7 +113,16 @@ def inputs() -> Results:
 
 @functools.cache
 def image_model() -> ImageModel:
-    return adopt(ImageModel(BASE), recipe("generator")).eval()
+    """Through a checkpoint file as the authors write it, with the manifest's own arguments and vocabulary."""
+    state = {f"module.{key}": value for key, value in recipe("generator").items()}
+    kwargs = {**manifest()["generator_kwargs"], "vocab": manifest()["vocab"]}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.pt"
+        torch.save({"model_kwargs": kwargs, "model_state": state}, path)
+        with pytest.warns(UserWarning, match="object_idx_to_name is not our vocabulary"):  # it is sym0, sym1, ...
+            model = load_image_model(path)
+    assert model.config == BASE
+    return model
 
 
 @torch.no_grad()
@@ -165,7 +175,11 @@ def mask_refiner(mode: str) -> Results:
 
 @torch.no_grad()
 def layout_generator() -> Results:
-    model = adopt(LayoutGenerator(BASE), recipe("layout_generator")).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layout.pt"
+        torch.save({"generator": recipe("layout_generator")}, path)
+        model = load_layout_generator(path)
+    assert model.config == BASE
     return {"layout_generator.boxes": model(graph(), noise(99, (len(graph().symbols), 64)))}
 
 

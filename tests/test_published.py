@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from hmeg.graph import GraphBatch, vocabulary
-from hmeg.model.published import load_image_model, load_layout_generator
+from hmeg.model.checkpoint import load_weights, save_weights
+from hmeg.model.published import load_image_model, load_layout_generator, load_pipeline
 
 D, K, LAYERS, DIMS, NOISE = 8, 12, 3, (10, 9, 8, 7, 6), 4
 KWARGS: dict[str, Any] = {
@@ -150,6 +151,25 @@ def test_layout_generator(layout_state: dict[str, Tensor], tmp_path: Path) -> No
     noise = torch.randn(2, 5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(model(graph, noise), again(graph, noise))
     assert model(graph, noise).shape == (2, 4)
+
+
+@torch.no_grad()
+def test_both_make_a_pipeline(image_state: dict[str, Tensor], layout_state: dict[str, Tensor], tmp_path: Path) -> None:
+    """... which can be saved in our format and does what its parts do."""
+    image_path, layout_path = _write_image(tmp_path / "image.pt", image_state), tmp_path / "layout.pt"
+    torch.save({"generator": layout_state}, layout_path)
+    pipeline = load_pipeline(image_path, layout_path)
+    assert not any(module.training for module in pipeline.modules())
+    graph = GraphBatch.from_arrays([np.array([3, 99])], [np.array([[0, 1], [2, 0]])])
+    generator = torch.Generator().manual_seed(1)
+    box_noise, noise = torch.randn(2, 5, generator=generator), torch.randn(1, NOISE, 256, 256, generator=generator)
+    boxes, out = pipeline(graph, box_noise, noise, (64,))
+    assert torch.equal(boxes, load_layout_generator(layout_path)(graph, box_noise))
+    assert torch.equal(out.images[64], load_image_model(image_path)(graph, noise, boxes, (64,)).images[64])
+    save_weights(pipeline, tmp_path / "ours", dtype=torch.float32)
+    loaded = load_weights(tmp_path / "ours")
+    assert loaded.config == pipeline.config
+    assert torch.equal(loaded(graph, box_noise, noise, (64,))[1].images[64], out.images[64])
 
 
 def test_half_precision_is_widened(layout_state: dict[str, Tensor], tmp_path: Path) -> None:

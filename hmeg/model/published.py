@@ -24,6 +24,7 @@ from hmeg.graph import vocabulary
 
 from .config import BASE, ModelConfig
 from .discriminators import LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
+from .generator import HMEG
 from .image_model import ImageModel
 from .layout import LayoutGenerator
 from .mask import LayoutUpsampler, MaskRefiner
@@ -163,7 +164,10 @@ def load_image_model(path: str | os.PathLike[str]) -> ImageModel:
     Embedding rows are brought into our order of symbols and relations when the file's vocabulary has the same names in
     another; a vocabulary of other names is taken to be in our order, with a warning. ``ValueError`` names the file.
     """
-    checkpoint = _read(path)
+    return _image_model(_read(path), path)
+
+
+def _image_model(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImageModel:
     kwargs = _entry(checkpoint, "model_kwargs", path)
     state = _state(checkpoint, "model_state", path)
     try:
@@ -194,6 +198,23 @@ def load_layout_generator(
             _reorder(model.encoder.relation_embedding, vocab, "pred_idx_to_name", _our_relations(), path)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
+    return model.eval()
+
+
+def load_pipeline(image_model: str | os.PathLike[str], layout_generator: str | os.PathLike[str]) -> HMEG:
+    """Both of the authors' checkpoints as one pipeline, in evaluation mode (to generate with, or to save as our own).
+
+    The box network's symbols are taken to be in the order of the image model's vocabulary. ``ValueError`` as above.
+    """
+    checkpoint = _read(image_model)
+    images = _image_model(checkpoint, image_model)
+    layouts = load_layout_generator(layout_generator, checkpoint["model_kwargs"].get("vocab"))
+    sizes = {key: getattr(layouts.config, key) for key in _LAYOUT_SIZES}
+    config = _renamed(replace(images.config, name=BASE.name, **sizes))
+    with torch.device("meta"):
+        model = HMEG(config)
+    model.image_model, model.layout_generator = images, layouts
+    images.config = layouts.config = config
     return model.eval()
 
 
@@ -260,6 +281,7 @@ _FIXED_KWARGS = {
     "gconv_pooling": "avg",
 }
 _SIZE_KWARGS = ("embedding_dim", "gconv_dim", "gconv_hidden_dim", "gconv_num_layers", "layout_noise_dim")
+_LAYOUT_SIZES = ("layout_embedding_dim", "layout_hidden_dim", "layout_num_layers", "box_noise_dim")
 _UNREAD_KWARGS = ("vocab", "mask_size")  # mask_size is that of mask_net, whose output nothing reads
 
 
@@ -283,17 +305,12 @@ def _config(kwargs: Mapping[str, Any]) -> ModelConfig:
 
 def _layout_config(state: Mapping[str, Tensor]) -> ModelConfig:
     shapes = {key.removeprefix("module."): tuple(value.shape) for key, value in state.items()}
-    sizes: dict[str, Any] = {}
+    sizes = {key: getattr(BASE, key) for key in _LAYOUT_SIZES}
     embedding, hidden = shapes.get("obj_embeddings.weight", ()), shapes.get("gconv.net1.0.weight", ())
     box = shapes.get("box_net.0.weight", ())
     if len(embedding) == len(hidden) == len(box) == 2 and box[1] > 2 * embedding[1]:
         layers = 1 + sum(bool(re.fullmatch(r"gconv_net\.gconvs\.\d+\.net1\.0\.weight", key)) for key in shapes)
-        sizes = {
-            "layout_embedding_dim": embedding[1],
-            "layout_hidden_dim": hidden[0],
-            "layout_num_layers": layers,
-            "box_noise_dim": box[1] - 2 * embedding[1],
-        }
+        sizes = dict(zip(_LAYOUT_SIZES, (embedding[1], hidden[0], layers, box[1] - 2 * embedding[1]), strict=True))
     return _renamed(replace(BASE, **sizes))
 
 
