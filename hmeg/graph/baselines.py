@@ -21,6 +21,8 @@ class SymbolNode:
         return self.label == "-" and "Above" in self.around and "Below" in self.around
 
 
+_LIMITS = ("\\sum", "\\lim")  # take scripts below and above when nothing else is said
+
 Baseline = list[SymbolNode]  # symbols from left to right, each Right of the one before
 
 
@@ -58,10 +60,9 @@ def baseline_from(graph: SymbolGraph) -> Baseline:
 
 
 def to_latex(baseline: Baseline) -> str:
-    """LaTeX tokens, separated by spaces, that draw ``baseline``.
+    """LaTeX tokens, separated by spaces, that :func:`hmeg.graph.latex.parse_latex` reads as ``baseline`` again.
 
-    ``ValueError`` for arrangements LaTeX has no token for (something Inside a symbol that is not a root, Sub and Below
-    on the same symbol).
+    ``ValueError`` for arrangements LaTeX has no tokens for (something Inside a symbol that is no root, Above a letter).
     """
     return " ".join(_tokens(baseline))
 
@@ -92,12 +93,21 @@ def _node_tokens(node: SymbolNode) -> Iterator[str]:
         yield from _braced(around.pop("Inside", []))
     else:
         yield node.label
-    for names, mark in ((("Sub", "Below"), "_"), (("Sup", "Above"), "^")):
-        scripts = [around.pop(name) for name in names if name in around]
-        if len(scripts) > 1:
-            raise ValueError(f"symbol {node.label} has both {names[0]} and {names[1]}")
-        if scripts:
+    yield from _script_tokens(node.label, around)
+
+
+def _script_tokens(label: str, around: dict[str, Baseline]) -> Iterator[str]:
+    if not around:
+        return
+    if around.keys() <= {"Sub", "Sup"}:
+        if label in _LIMITS:
+            yield "\\nolimits"
+    elif around.keys() <= {"Below", "Above"} and label in (*_LIMITS, "\\int"):
+        if label not in _LIMITS:
+            yield "\\limits"
+    else:
+        raise ValueError(f"LaTeX has nothing to put {' and '.join(sorted(around))} of symbol {label}")
+    for name, mark in (("Sub", "_"), ("Below", "_"), ("Sup", "^"), ("Above", "^")):
+        if name in around:
             yield mark
-            yield from _braced(scripts[0])
-    if around:
-        raise ValueError(f"LaTeX has nothing to put {', '.join(around)} of symbol {node.label}")
+            yield from _braced(around[name])

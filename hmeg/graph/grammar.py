@@ -20,8 +20,8 @@ import numpy as np
 
 from hmeg.streams import Purpose, stream
 
-from .grammar_items import NAMES, Item, Situation, baseline_of, context_of, recurrence, use_name
 from .baselines import to_latex
+from .grammar_items import NAMES, Item, Situation, baseline_of, context_of, recurrence, use_name
 
 STATISTICS_FILE = "grammar_statistics.json"
 DEFAULT_MAX_SYMBOLS = 50
@@ -81,14 +81,13 @@ class _Drawing:
     room: int
     names: list[str] = field(default_factory=list)  # used so far, the most recent last
 
-    def choose(self, weights: Mapping[str, float]) -> str:
+    def choose(self, weights: dict[str, float]) -> str:
         threshold = self.rng.random() * sum(weights.values())
-        chosen = ""
-        for chosen, weight in weights.items():
+        for outcome, weight in weights.items():
             threshold -= weight
             if threshold < 0:
-                break
-        return chosen
+                return outcome
+        return next(reversed(weights))  # rounding can leave a crumb of the threshold
 
     def take(self, symbols: int) -> None:
         self.room -= symbols

@@ -175,14 +175,22 @@ def _category(node: SymbolNode) -> str:
 
 
 def _around(node: SymbolNode, category: str) -> dict[str, list[Item]]:
-    """What hangs on a symbol, in the relations LaTeX would give."""
-    around = {}
+    """What hangs on a symbol, in the relations plain LaTeX gives it: limits of a sum below and above, of an integral
+    to its right."""
+    allowed: tuple[str, ...] = ("Sub", "Sup")
+    renamed: dict[str, str] = {}
+    if category == "bigoperator":
+        allowed, renamed = ("Below", "Above"), {"Sub": "Below", "Sup": "Above"}
+    elif category == "integral":
+        renamed = {"Below": "Sub", "Above": "Sup"}
+    elif category == "fraction":
+        allowed = ("Above", "Below", "Sub", "Sup")
+    elif category == "root":
+        allowed = ("Inside", "Above", "Sub", "Sup")
+    around: dict[str, list[Item]] = {}
     for name, below in node.around.items():
-        if category == "bigoperator":
-            name = {"Sub": "Below", "Sup": "Above"}.get(name, name)
-        elif category not in ("fraction", "root"):
-            name = {"Below": "Sub", "Above": "Sup"}.get(name, name)
-        if name in around or (name == "Inside") != (category == "root" and name == "Inside"):
+        name = renamed.get(name, name)
+        if name in around or name not in allowed:
             raise IrregularExpression(f"{name} of {node.label} is nothing LaTeX can write")
         around[name] = items_of(below)
     if category == "root" and "Inside" not in around:

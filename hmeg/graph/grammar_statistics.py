@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
+from .baselines import baseline_from
 from .grammar import STATISTICS_FILE
 from .grammar_items import NAMES, Item, Situation, context_of, items_of, recurrence, use_name
 from .symbol_graph import SymbolGraph
-from .baselines import baseline_from
 
 
 class Counts:
@@ -94,8 +94,12 @@ def count_expressions(graphs: Iterable[SymbolGraph]) -> Counts:
 
 @click.command()
 @click.argument("src", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path(__file__).with_name(STATISTICS_FILE),
-              show_default="the file in the package")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(__file__).with_name(STATISTICS_FILE),
+    show_default="the file in the package",
+)
 def main(src: Path, out: Path) -> None:
     """Count the expressions of SRC (a folder or archive of InkML) and write the grammar's statistics."""
     from hmeg.data.inkml import InkmlError, read_inkml

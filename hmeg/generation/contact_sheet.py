@@ -1,0 +1,89 @@
+"""A contact sheet: many samples on one page, each on a card with its LaTeX below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .sample import Sample
+
+MAX_SAMPLES = 64
+
+_PAGE = (236, 238, 241)
+_CARD = (255, 255, 255)
+_EDGE = (208, 212, 218)
+_CAPTION = (72, 78, 88)
+
+_PICTURE = 192  # side of a picture on the sheet, pixels
+_PADDING = 8
+_GAP = 12
+_CAPTION_SIZE = 12
+_CAPTION_LINES = 2
+_LINE_HEIGHT = 16
+
+
+def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
+    """An RGB page with the first :data:`MAX_SAMPLES` of ``samples``; ``ValueError`` if there is none."""
+    if not samples:
+        raise ValueError("a contact sheet needs at least one sample")
+    samples = samples[:MAX_SAMPLES]
+    columns = _columns(len(samples))
+    rows = math.ceil(len(samples) / columns)
+    width = _PICTURE + 2 * _PADDING
+    height = _PICTURE + 2 * _PADDING + _CAPTION_LINES * _LINE_HEIGHT
+    page = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), _PAGE)
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(_CAPTION_SIZE)
+    for i, sample in enumerate(samples):
+        x = _GAP + (i % columns) * (width + _GAP)
+        y = _GAP + (i // columns) * (height + _GAP)
+        draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=_CARD, outline=_EDGE)
+        picture = sample.image.convert("RGB").resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
+        page.paste(picture, (x + _PADDING, y + _PADDING))
+        caption = sample.latex if sample.latex is not None else " ".join(sample.graph.symbols)
+        lines = wrapped(caption, font, _PICTURE, _CAPTION_LINES)
+        first = y + _PADDING + _PICTURE + _PADDING // 2 + (_CAPTION_LINES - len(lines)) * _LINE_HEIGHT / 2
+        for n, line in enumerate(lines):
+            middle = (x + width / 2, first + (n + 0.5) * _LINE_HEIGHT)
+            draw.text(middle, line, fill=_CAPTION, font=font, anchor="mm")
+    return page
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, lines: int) -> list[str]:
+    """``text`` in at most ``lines`` lines no wider than ``width`` pixels, broken at blanks where it can be.
+
+    What does not fit is cut off with three dots. Control characters are shown as blanks.
+    """
+    # The end of a very long text is never seen; measuring it would only take time.
+    rest = "".join(c if c.isprintable() else " " for c in text[: 40 * lines * _CAPTION_SIZE]).strip()
+    broken: list[str] = []
+    while rest and len(broken) < lines:
+        fitting = _fitting(rest, font, width)
+        if fitting < len(rest):
+            if len(broken) == lines - 1:
+                broken.append(rest[: _fitting(rest, font, width - font.getlength("..."))].rstrip() + "...")
+                break
+            blank = rest.rfind(" ", 1, fitting + 1)
+            fitting = blank if blank > 0 else fitting
+        broken.append(rest[:fitting].rstrip())
+        rest = rest[fitting:].lstrip()
+    return broken
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> int:
+    """How many characters of ``text`` fit; at least one."""
+    low, high = 1, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(text[:middle]) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _columns(count: int) -> int:
+    """Columns of a page a little wider than tall, at most eight; few samples stand in one row."""
+    return count if count <= 4 else min(8, math.ceil(math.sqrt(count)))

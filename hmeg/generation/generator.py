@@ -1,0 +1,210 @@
+"""LaTeX or symbol graphs in, samples out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hmeg.graph import GraphBatch, SymbolGraph
+from hmeg.graph.baselines import baseline_from, to_latex
+from hmeg.graph.latex import parse_latex
+from hmeg.model import HMEG
+from hmeg.model.checkpoint import weights_id
+
+from .display import boxes_in_pixels, resize, to_pixels, upright
+from .noise import box_noise, image_noise
+from .sample import Sample
+
+MIN_SIZE = 16
+MAX_SYMBOLS = 256  # the graph is complete: memory grows with the square
+DEFAULT_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sample to be drawn: an expression, the index its noise is drawn from, its line in the input file if any."""
+
+    index: int
+    graph: SymbolGraph
+    line: int | None = None
+
+
+def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
+    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX of the 101 symbols, empty or too long."""
+    graph = parse_latex(expression) if isinstance(expression, str) else expression
+    if not isinstance(graph, SymbolGraph):
+        raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
+    if not len(graph):
+        raise ValueError("the expression has no symbols")
+    if len(graph) > MAX_SYMBOLS:
+        raise ValueError(f"the expression has {len(graph)} symbols; at most {MAX_SYMBOLS} can be drawn")
+    if graph.boxes is not None and not np.isfinite(graph.boxes).all():
+        raise ValueError("the expression has boxes that are not finite")
+    return graph
+
+
+class Generator:
+    """A model ready to draw: ``generator([r"\\frac{a}{b}"], seed=0)`` gives a list of :class:`Sample`.
+
+    model   the networks; taken over (moved to ``device``, evaluation mode)
+    device  "auto" (the GPU if there is one), "cpu", "cuda" or "cuda:1"
+    name    what the weights are called in labels, beside their hash
+
+    Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
+    so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
+    there), so its bytes are the same whatever ``batch_size`` is. On a GPU ``batch_size`` samples are computed
+    together; kernels may round differently for different batches, by about one part in a million, which can move a
+    pixel by one grey level.
+    """
+
+    def __init__(self, model: HMEG, device: str | torch.device = "auto", name: str = "model") -> None:
+        self.device = select_device(device)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.config = model.config
+        self.metadata = dict(model.metadata)
+        self.weights = f"{name}@{model.weights_id or weights_id(model)}"
+
+    def __repr__(self) -> str:
+        return f"Generator({self.weights}, device={str(self.device)!r})"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Image sides the model draws natively, ascending."""
+        return self.config.resolutions
+
+    def __call__(
+        self,
+        expressions: str | SymbolGraph | Iterable[str | SymbolGraph],
+        seed: int = 0,
+        count: int = 1,
+        size: int = 256,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> list[Sample]:
+        """Draw ``count`` samples of every expression; sample k of expression e has index ``e * count + k``.
+
+        expressions  LaTeX, a symbol graph, or several of them. A graph with boxes is drawn at its boxes.
+        size         side of the images in pixels, see :meth:`stream`
+        ``ValueError``, saying which expression, for one that cannot be drawn.
+        """
+        several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
+        graphs = []
+        for position, expression in enumerate(several):
+            try:
+                graphs.append(as_graph(expression))
+            except ValueError as error:
+                raise ValueError(f"expression {position}: {error}") from error
+        return list(self.stream(repeated(graphs, count), seed, size, batch_size))
+
+    def stream(
+        self, tasks: Iterable[Task], seed: int = 0, size: int = 256, batch_size: int = DEFAULT_BATCH_SIZE
+    ) -> Iterator[Sample]:
+        """Samples in the order of ``tasks``, drawn ``batch_size`` at a time; memory does not grow with their number.
+
+        size  one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between 16 and
+              the largest of :attr:`sizes`: the model draws no more detail than that. ``ValueError`` outside.
+        """
+        self.check(size, batch_size)
+        return self._stream(iter(tasks), seed, size, batch_size)
+
+    def _stream(self, tasks: Iterator[Task], seed: int, size: int, batch_size: int) -> Iterator[Sample]:
+        together = 1 if self.device.type == "cpu" else batch_size
+        while batch := list(itertools.islice(tasks, together)):
+            yield from self._draw(batch, seed, size)
+
+    def check(self, size: int, batch_size: int) -> None:
+        """``ValueError`` for a size or a batch size this model cannot serve."""
+        largest = self.sizes[-1]
+        if not MIN_SIZE <= size <= largest:
+            raise ValueError(
+                f"size must be between {MIN_SIZE} and {largest} pixels, got {size}: the model draws no finer"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+    @torch.inference_mode()
+    def _draw(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
+        config = self.config
+        native = min(r for r in self.sizes if r >= size)
+        graphs = [task.graph for task in tasks]
+        batch = GraphBatch.from_graphs(graphs).to(self.device)
+        noise = self._on_device(
+            np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
+        )
+        predicted = self.model.layout_generator(batch, noise).cpu().numpy()
+        boxes = _boxes_to_use(graphs, predicted)
+        noise = self._on_device(
+            np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
+        )
+        output = self.model.image_model(batch, noise, self._on_device(np.concatenate(boxes)), (native,))
+        images = output.images[native].float().cpu().numpy()
+        return [
+            self._sample(task, image, of_task, seed, size)
+            for task, image, of_task in zip(tasks, images, boxes, strict=True)
+        ]
+
+    def _sample(self, task: Task, image: np.ndarray, boxes: np.ndarray, seed: int, size: int) -> Sample:
+        try:
+            array = to_pixels(resize(image, size))
+        except ValueError as error:
+            raise ValueError(f"sample {task.index} of seed {seed}: {error}; are the weights damaged?") from error
+        return Sample(
+            array=array,
+            graph=task.graph.with_boxes(boxes),
+            latex=latex_of(task.graph),
+            boxes=boxes_in_pixels(boxes, size),
+            seed=seed,
+            index=task.index,
+            weights=self.weights,
+            line=task.line,
+        )
+
+    def _on_device(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:
+    """``count`` tasks for every graph: task k of graph g has index ``g * count + k``. ``ValueError`` if count < 1."""
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    return (Task(g * count + k, graph) for g, graph in enumerate(graphs) for k in range(count))
+
+
+def latex_of(graph: SymbolGraph) -> str | None:
+    """The LaTeX a graph came from, or LaTeX tokens made from it; None for a graph that LaTeX cannot write."""
+    if graph.latex is not None:
+        return graph.latex
+    try:
+        return to_latex(baseline_from(graph))
+    except ValueError:
+        return None
+
+
+def select_device(device: str | torch.device) -> torch.device:
+    """The torch device of a name; "auto" is the GPU where there is one. ``ValueError`` for one that is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"no device is called {device!r}; use auto, cpu or cuda") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {str(device)!r}")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {str(device)!r} is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs"
+        )
+    return chosen
+
+
+def _boxes_to_use(graphs: Sequence[SymbolGraph], predicted: np.ndarray) -> list[np.ndarray]:
+    """Per graph (V_i, 4) float32 upright boxes: its own where it has them, else its rows of the predictions."""
+    ends = np.cumsum([len(graph) for graph in graphs])
+    rows = np.split(predicted, ends[:-1])
+    return [
+        upright(np.asarray(of_graph if graph.boxes is None else graph.boxes, dtype=np.float32))
+        for graph, of_graph in zip(graphs, rows, strict=True)
+    ]

@@ -1,0 +1,98 @@
+"""Where the command line takes its expressions from; every source yields the same entries, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from hmeg.graph.grammar import Grammar
+
+from .generator import Task, as_graph
+
+# A longer line is no formula; it is never held in memory as a whole.
+MAX_LINE_BYTES = 1 << 16
+_SHOWN_OF_LONG_LINE = 200
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One expression on its way in, or one that cannot even be read.
+
+    line       number from 1: of the line in a file, of the argument, of the random expression
+    text       the expression as it came
+    problem    why it cannot be read, or None
+    from_file  whether it came from a file
+    """
+
+    line: int
+    text: str
+    problem: str | None = None
+    from_file: bool = False
+
+
+def from_arguments(texts: Sequence[str]) -> Iterator[Entry]:
+    """Expressions given one by one."""
+    return (Entry(number, text) for number, text in enumerate(texts, start=1))
+
+
+def from_grammar(count: int, seed: int) -> Iterator[Entry]:
+    """``count`` random expressions: expressions 0, 1, ... of ``seed`` (see :mod:`hmeg.graph.grammar`)."""
+    grammar = Grammar.crohme()
+    return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
+
+
+def from_file(file: BinaryIO) -> Iterator[Entry]:
+    """The lines of a file, UTF-8 with or without a byte order mark; blank lines are counted, but yield nothing.
+
+    Memory is bounded by :data:`MAX_LINE_BYTES`, whatever the file holds.
+    """
+    for number, (raw, whole) in enumerate(_lines(file), start=1):
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if not raw.strip():
+            continue
+        if not whole:
+            start = raw[:_SHOWN_OF_LONG_LINE].decode("utf-8", "backslashreplace")
+            yield Entry(number, start + "...", f"the line is longer than {MAX_LINE_BYTES} bytes", True)
+            continue
+        try:
+            yield Entry(number, raw.decode("utf-8").strip(), from_file=True)
+        except UnicodeDecodeError as error:
+            text = raw.decode("utf-8", "backslashreplace").strip()
+            problem = f"the line is not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start}"
+            yield Entry(number, text, problem, from_file=True)
+
+
+def count_expressions(path: Path) -> int:
+    """How many entries :func:`from_file` will yield for the file at ``path``."""
+    with path.open("rb") as file:
+        return sum(1 for _ in from_file(file))
+
+
+def tasks(entries: Iterable[Entry], count: int, reject: Callable[[Entry, str], None]) -> Iterator[Task]:
+    """``count`` tasks for every usable entry: task k of entry e (both from 0) has index ``e * count + k``.
+
+    An entry that cannot be used is handed to ``reject`` with the reason; it keeps its place in the numbering.
+    """
+    for position, entry in enumerate(entries):
+        try:
+            if entry.problem is not None:
+                raise ValueError(entry.problem)
+            graph = as_graph(entry.text)
+        except ValueError as error:
+            reject(entry, str(error))
+            continue
+        for k in range(count):
+            yield Task(position * count + k, graph, entry.line if entry.from_file else None)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Lines and whether each is whole; of one that is too long only the beginning."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        whole = line.endswith(b"\n") or len(line) <= MAX_LINE_BYTES
+        rest = line
+        while not whole and rest and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES)
+        yield line, whole

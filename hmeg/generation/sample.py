@@ -1,0 +1,54 @@
+"""What generation yields: one image and everything known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hmeg.graph import SymbolGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of handwriting with its labels.
+
+    array    (size, size) uint8 for grey models, (size, size, 3) for colour ones; dark ink on light paper
+    graph    the expression; ``graph.boxes`` are the boxes it was drawn at, in [0, 1] of the image, not clipped
+    latex    LaTeX of the expression, when it is known
+    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image, clipped to it, x0 <= x1 and y0 <= y1, two decimals
+    seed, index  what its noise was drawn from
+    weights  which weights drew it: name@hash
+    line     line of the input file it came from, when there is one
+    """
+
+    array: np.ndarray
+    graph: SymbolGraph
+    latex: str | None
+    boxes: np.ndarray
+    seed: int
+    index: int
+    weights: str
+    line: int | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The image for Pillow: mode L or RGB."""
+        return Image.fromarray(self.array)
+
+    def label(self) -> dict[str, Any]:
+        """Everything but the image as an object for JSON."""
+        label: dict[str, Any] = {
+            "latex": self.latex,
+            "symbols": list(self.graph.symbols),
+            "boxes": self.boxes.tolist(),
+            "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
+            "seed": self.seed,
+            "index": self.index,
+            "weights": self.weights,
+        }
+        if self.line is not None:
+            label["line"] = self.line
+        return label
