@@ -14,6 +14,7 @@ CASES = [
     (UNIT, [0.25, 0.25, 0.75, 0.75], 0.25),
     (UNIT, [1.0, 0.0, 2.0, 1.0], 0.0),  # they touch
     (UNIT, [3.0, 3.0, 4.0, 4.0], 0.0),
+    (UNIT, [1.5, 1.5, 2.5, 2.5], 0.0),  # apart in both directions: two negatives make no overlap
     ([0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], 0.0),  # no area at all
     ([1.0, 1.0, 0.0, 0.0], UNIT, 0.0),  # inverted
 ]

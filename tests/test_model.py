@@ -25,6 +25,8 @@ from hmeg.model import (
 from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, coordinate_channels
 from hmeg.model.cost import multiply_adds
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.layout import AttentionReadout
+from hmeg.model.triple_conv import GraphTripleConv
 
 # A model that costs next to nothing: images of 64, masks of 16.
 TINY = ModelConfig(
@@ -259,6 +261,34 @@ def test_wrong_inputs_are_named() -> None:
         model.image_model(graph, image_noise[:, :, ::2])
     with pytest.raises(ValueError, match=r"boxes must be \(8, 4\), got \(4, 4\)"):
         model.image_model(graph, image_noise, some_boxes(4))
+
+
+# --- parts of the graph networks -------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_readout_against_its_formula() -> None:
+    torch.manual_seed(0)
+    readout, x, sizes = AttentionReadout(5), torch.randn(7, 5), (4, 0, 1, 2)
+    result = readout(x, torch.repeat_interleave(torch.arange(4), torch.tensor(sizes)), 4)
+    for whole, rows in zip(result, x.split(sizes), strict=True):
+        expected = torch.zeros(5)
+        if len(rows):
+            context = torch.tanh(sum(row @ readout.weight for row in rows) / len(rows))
+            expected = sum((torch.sigmoid(row @ context) * row for row in rows), expected)
+        assert (whole - expected).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_triple_convolution_takes_averages() -> None:
+    """Every edge twice is as good as once."""
+    torch.manual_seed(0)
+    conv, x, e = GraphTripleConv(4, 6, 5), torch.randn(3, 4), torch.randn(4, 4)
+    edges = torch.tensor([[0, 0, 1, 2], [1, 2, 2, 2]])
+    once, _ = conv(x, e, edges)
+    twice, _ = conv(x, torch.cat([e, e]), torch.cat([edges, edges], dim=1))
+    assert once.abs().max() > 0
+    assert (once - twice).abs().max() < 1e-6
 
 
 # --- the decoder -----------------------------------------------------------------------------------------------------
