@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from xml.etree.ElementTree import Element
 
@@ -175,11 +175,13 @@ def _assemble(name: str, root: Element, math: Element, groups: list[_Group], str
 
     layout = read_layout(math, labels_of)
     rows = _match_the_rest(layout, [linked.get(id(leaf.element)) for leaf in layout.leaves], groups, strokes)
+    symbol_strokes = tuple(groups[g].strokes for g in rows)
+    _set_root_indices_right(layout, symbol_strokes, strokes)
     latex = _annotation(root, "truth")
     return Ink(
         name=name,
         strokes=strokes,
-        symbol_strokes=tuple(groups[g].strokes for g in rows),
+        symbol_strokes=symbol_strokes,
         graph=layout.graph(latex=latex),
         latex=latex,
         writer=_annotation(root, "writer"),
@@ -259,3 +261,36 @@ def _left_to_right(candidates: list[int], groups: list[_Group], strokes: tuple[n
     if any(left[1] >= right[0] for left, right in pairwise(spans)):
         return []
     return [row for _, _, row in spans]
+
+
+def _set_root_indices_right(
+    layout: MathmlLayout, symbol_strokes: tuple[tuple[int, ...], ...], strokes: tuple[np.ndarray, ...]
+) -> None:
+    """Exchange index and radicand of a root where the ink shows that the MathML has them the wrong way round.
+
+    MathML's ``mroot`` holds the radicand first; a few of MfrDB's hold the index first. An index is written left of the
+    radicand, always.
+    """
+    parts: dict[int, dict[str, int]] = defaultdict(dict)
+    for at, relation in enumerate(layout.relations):
+        if layout.leaves[relation.subject].label == r"\sqrt" and relation.name in ("Above", "Inside"):
+            parts[relation.subject][relation.name] = at
+    for both in parts.values():
+        if len(both) == 2:
+            index, radicand = (layout.relations[both[name]] for name in ("Above", "Inside"))
+            left_edges = [
+                min(strokes[i][:, 0].min() for row in _hanging_on(part.object, layout) for i in symbol_strokes[row])
+                for part in (index, radicand)
+            ]
+            if left_edges[0] > left_edges[1]:
+                layout.relations[both["Above"]] = replace(index, name="Inside")
+                layout.relations[both["Inside"]] = replace(radicand, name="Above")
+
+
+def _hanging_on(top: int, layout: MathmlLayout) -> set[int]:
+    """A symbol and everything below it in the tree. Parents come before their children in the list of relations."""
+    found = {top}
+    for relation in layout.relations:
+        if relation.subject in found:
+            found.add(relation.object)
+    return found

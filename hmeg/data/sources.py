@@ -106,6 +106,8 @@ def _archive(
         # "r|*": a forward-only stream, so that compressed archives are decompressed once.
         with tarfile.open(path, mode="r|*") as archive:
             for member in archive:
+                # tarfile keeps every member it has met; a stream never goes back to them.
+                archive.members = []  # type: ignore[attr-defined]
                 if not member.isreg() or not _is_wanted(member.name, suffixes):
                     continue
                 if member.size > MAX_FILE_BYTES:
@@ -114,9 +116,6 @@ def _archive(
                 file = archive.extractfile(member)
                 if file is None:
                     continue
-                data = file.read()
-                # tarfile keeps every member it has met; a stream never goes back to them.
-                archive.members = []
-                yield member.name, data
+                yield member.name, file.read()
     except _BROKEN_ARCHIVE as error:
         raise SourceError(f"{path}: damaged archive ({error})") from None

@@ -48,7 +48,10 @@ class LabelGraph:
 
 
 def read_lg(text: str | bytes) -> SymbolGraph:
-    """Symbol graph of a label graph or symLG file; symbols and relations in the file's order. Raises LabelGraphError."""
+    """Symbol graph of a label graph or symLG file; symbols and relations in the file's order.
+
+    Raises LabelGraphError.
+    """
     return parse_lg(text).graph
 
 

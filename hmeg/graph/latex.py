@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from latex2mathml import exceptions
 from latex2mathml.converter import convert
 
 from .latex_source import LatexError, plain_latex
 from .mathml import MathmlError, parse_xml, read_layout
 from .symbol_graph import SymbolGraph
 
+# latex2mathml's errors have no common base. RecursionError: the caller's own stack may be deep already.
+_CONVERSION_ERRORS: tuple[type[Exception], ...] = (
+    *(e for e in vars(exceptions).values() if isinstance(e, type) and issubclass(e, Exception)),
+    RecursionError,
+)
+
 __all__ = ["LatexError", "latex_to_mathml", "parse_latex"]
 
 
 def latex_to_mathml(text: str, display: bool | None = None) -> str:
     """Presentation MathML of an expression, as text; arguments and errors as for ``parse_latex``."""
-    return convert(plain_latex(text, display))
+    plain = plain_latex(text, display)
+    try:
+        return convert(plain)
+    except _CONVERSION_ERRORS as error:
+        raise LatexError(f"latex2mathml cannot convert the expression: {type(error).__name__}", text, 0) from None
 
 
 def parse_latex(text: str, display: bool | None = None) -> SymbolGraph:

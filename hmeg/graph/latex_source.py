@@ -17,27 +17,32 @@ from latex2mathml.symbols_parser import convert_symbol
 from . import vocabulary
 from .symbol_names import label_of_name, labels_of_text
 
-# Braces deeper than this are refused: latex2mathml recurses a few frames a level, and Python allows about a thousand.
+# What is nested deeper is refused: latex2mathml recurses a few frames a level, and Python allows about a thousand.
 MAX_NESTING = 100
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\\\Z|.", re.DOTALL)
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Spaces, sizes and style switches leave nothing on paper that a symbol graph could tell.
-_IGNORED = frozenset(
+_IGNORED = _words(
     r"""
     \, \; \: \! \> \/ \quad \qquad \enspace \thinspace \medspace \thickspace \negthinspace \negmedspace
     \negthickspace \nobreakspace \space \hfill \hfil \null \mathstrut \strut \nonumber \notag \allowbreak \nobreak
     \big \Big \bigg \Bigg \bigl \Bigl \biggl \Biggl \bigr \Bigr \biggr \Biggr \bigm \Bigm \biggm \Biggm
     \rm \bf \it \sf \tt \cal \mit \tiny \small \normalsize \large \Large \LARGE \huge \Huge
-    """.split()
+    """
 ) | {"\\ ", "\\\n", "\\\t", "~"}
 # Macros with one argument that is set as it is: letters of a word are symbols of their own.
-_TRANSPARENT = frozenset(
+_TRANSPARENT = _words(
     r"""
     \mbox \hbox \fbox \text \textrm \textit \textbf \textsf \texttt \textnormal \textup \textmd \emph
-    \mathrm \mathit \mathbf \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb \bf
+    \mathrm \mathit \mathbf \mathsf \mathtt \mathnormal \boldsymbol \bm \pmb
     \mathop \mathbin \mathrel \mathord \mathopen \mathclose \mathpunct \mathinner \ensuremath \smash
-    """.split()
+    """
 )
 _LENGTH_ARGUMENT = frozenset([r"\hspace", r"\hspace*", r"\vspace", r"\vspace*", r"\label", r"\tag", r"\tag*"])
 _FRACTIONS = frozenset([r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"])
@@ -47,16 +52,22 @@ _TAKES_LIMITS = frozenset([r"\sum", r"\int", r"\lim"])
 _LIMITS_IN_DISPLAY = frozenset([r"\sum", r"\lim"])
 _DELIMITERS = frozenset(["(", ")", "[", "]", "|", "/", r"\{", r"\}"])
 _SCRIPT_NAMES = {"^": "superscript", "_": "subscript", "'": "superscript"}
+_PRIMES = {"'": 1, "\u2019": 1, "\u2032": 1, "\u2033": 2, "\u2034": 3, "\u2057": 4}
 # Macros that people do write and that a symbol graph has no place for.
-_NO_COUNTERPART = frozenset(
+_NO_COUNTERPART = _words(
     r"""
     \binom \dbinom \tbinom \choose \atop \brace \brack \overline \underline \overbrace \underbrace \overset \underset
     \stackrel \hat \widehat \tilde \widetilde \bar \vec \dot \ddot \dddot \acute \grave \breve \check \mathring
     \overrightarrow \overleftarrow \xrightarrow \xleftarrow \not \cancel \boxed \phantom \hphantom \vphantom \substack
     \mathbb \mathcal \mathfrak \mathscr \Bbb \begin \end \matrix \pmatrix \cases \array \sideset \genfrac \above
-    \newcommand \def \root \middle
-    """.split()
-) - {r"\middle"}
+    \newcommand \def \root
+    """
+)
+
+
+def _shown(piece: str) -> str:
+    """A piece for a message: quoted, and cut when it is long."""
+    return repr(piece if len(piece) <= 40 else piece[:37] + "...")
 
 
 class LatexError(ValueError):
@@ -104,6 +115,7 @@ class _Command:
     """A macro or a script that still waits for arguments."""
 
     name: str
+    piece: str
     position: int
     wanted: int
     arguments: list[str] = field(default_factory=list)
@@ -145,7 +157,10 @@ def plain_latex(source: str, display: bool | None = None) -> str:
     Raises LatexError.
     """
     tokens, display = _tokens(source, display)
-    return _Reader(tokens, display, len(source)).read()
+    plain = _Reader(tokens, display).read()
+    if _is_blank(plain):
+        raise LatexError("the expression has no symbols", source, 0)
+    return plain
 
 
 def _tokens(source: str, display: bool | None) -> tuple[list[tuple[str, int]], bool]:
@@ -160,10 +175,9 @@ def _tokens(source: str, display: bool | None) -> tuple[list[tuple[str, int]], b
 
 
 class _Reader:
-    def __init__(self, tokens: list[tuple[str, int]], display: bool, end: int) -> None:
+    def __init__(self, tokens: list[tuple[str, int]], display: bool) -> None:
         self.tokens = tokens
         self.at = 0
-        self.end = end
         self.frames = [_Frame("top", "", 0, display, _Row())]
 
     @property
@@ -188,7 +202,7 @@ class _Reader:
         return self.close_row(self.frame)
 
     def take(self, piece: str, position: int) -> None:
-        if piece in _IGNORED and not (piece in _TRANSPARENT):
+        if piece in _IGNORED:
             return
         if piece == "{":
             self.open("brace", piece, position)
@@ -196,8 +210,9 @@ class _Reader:
             self.close("brace", piece, position)
         elif piece in ("^", "_"):
             self.script(piece, position)
-        elif piece in ("'", "\u2019", "\u2032"):
-            self.prime(piece, position)
+        elif piece in _PRIMES:
+            for _ in range(_PRIMES[piece]):
+                self.prime(piece, position)
         elif piece == "]" and self.frame.kind == "index":
             self.close("index", piece, position)
         elif piece == r"\left":
@@ -205,17 +220,17 @@ class _Reader:
         elif piece == r"\right":
             self.close("left", piece, position)
         elif piece == r"\middle":
-            self.symbol(*self.delimiter(piece, position))
+            self.several([label for label in [self.delimiter(piece, position)] if label])
         elif piece in _FRACTIONS:
-            self.frame.waiting.append(_Command(piece, position, 2))
+            self.wait(_Command(piece, piece, position, 2))
         elif piece == r"\sqrt":
-            self.frame.waiting.append(_Command(piece, position, 1))
+            self.wait(_Command(piece, piece, position, 1))
             if self.peek() == "[":
                 opening = self.next_token()
                 assert opening is not None
                 self.open("index", *opening)
         elif piece in _TRANSPARENT:
-            self.frame.waiting.append(_Command(piece, position, 1))
+            self.wait(_Command(piece, piece, position, 1))
         elif piece in (r"\operatorname", r"\operatorname*"):
             self.operator_name(piece, position)
         elif piece in _LENGTH_ARGUMENT:
@@ -237,13 +252,16 @@ class _Reader:
             self.take(bare, position)
             return
         label = label_of_name(piece) if piece.startswith("\\") or len(piece) == 1 else None
-        if label is not None:
-            self.symbol(label, position)
+        if label == r"\sqrt":
+            # A bare root sign (the character or \surd) roots what follows.
+            self.wait(_Command(label, piece, position, 1))
+        elif label is not None:
+            self.symbol(label)
         elif piece in (r"\|", r"\Vert", r"\lVert", r"\rVert", r"\parallel"):
             self.several(["|", "|"])
         elif piece == r"\begin" or piece == r"\end":
             name = self.raw_argument(piece, position)
-            raise LatexError(f"environment {name!r} is not supported", f"{piece}{{{name}}}", position)
+            raise LatexError(f"environment {_shown(name)} is not supported", f"{piece}{{{name}}}", position)
         elif piece in _NO_COUNTERPART:
             raise LatexError(f"{piece} is not supported: a symbol graph has nothing for it", piece, position)
         elif piece == "\\\\" or piece == "&":
@@ -251,14 +269,14 @@ class _Reader:
         elif piece == "\\":
             raise LatexError("a backslash at the end", piece, position)
         elif piece.startswith("\\") and convert_symbol(piece) is None:
-            raise LatexError(f"unknown macro {piece!r}", piece, position)
+            raise LatexError(f"unknown macro {_shown(piece)}", piece, position)
         else:
             labels = [] if piece.startswith("\\") else self.several_of_character(piece)
             if labels is None:
                 return
             if not labels:
                 count = len(vocabulary.SYMBOL_LABELS)
-                raise LatexError(f"symbol {piece!r} is not one of the {count} known symbols", piece, position)
+                raise LatexError(f"symbol {_shown(piece)} is not one of the {count} known symbols", piece, position)
             self.several(labels)
 
     @staticmethod
@@ -271,8 +289,7 @@ class _Reader:
 
     # Items: a symbol, a group or a finished macro goes to whatever waits for an argument, else onto the row.
 
-    def symbol(self, label: str, position: int) -> None:
-        del position
+    def symbol(self, label: str) -> None:
         frame = self.frame
         if frame.waiting:
             self.deliver(label, group=False)
@@ -304,24 +321,32 @@ class _Reader:
         if command.name in _FRACTIONS:
             for part, text in zip(("numerator", "denominator"), command.arguments, strict=True):
                 if _is_blank(text):
-                    raise LatexError(f"{part} of {command.name} is empty", command.name, command.position)
+                    raise LatexError(f"{part} of {command.piece} is empty", command.piece, command.position)
             return r"\frac{{{}}}{{{}}}".format(*command.arguments), False
         if command.name == r"\sqrt":
             if _is_blank(command.arguments[0]):
-                raise LatexError(r"radicand of \sqrt is empty", command.name, command.position)
+                raise LatexError(f"radicand of {command.piece} is empty", command.piece, command.position)
             index = "" if command.index is None or _is_blank(command.index) else f"[{{{command.index}}}]"
             return rf"\sqrt{index}{{{command.arguments[0]}}}", False
         return command.arguments[0], True
 
     # Groups
 
+    def wait(self, command: _Command) -> None:
+        self.frame.waiting.append(command)
+        self.check_nesting(command.piece, command.position)
+
+    def check_nesting(self, piece: str, position: int) -> None:
+        # Macros stacked without braces (x^\\sqrt\\frac..) nest as braces do.
+        if sum(max(1, len(frame.waiting)) for frame in self.frames) > MAX_NESTING:
+            raise LatexError(f"nested deeper than {MAX_NESTING}", piece, position)
+
     def open(self, kind: str, piece: str, position: int, opening: str = "") -> None:
         frame = self.frame
-        if len(self.frames) > MAX_NESTING:
-            raise LatexError(f"groups are nested deeper than {MAX_NESTING}", piece, position)
         is_argument = kind == "index" or any(c.name not in _TRANSPARENT for c in frame.waiting)
         row = _Row() if is_argument else frame.row
         self.frames.append(_Frame(kind, piece, position, frame.display, row, opening))
+        self.check_nesting(piece, position)
         if opening:
             row.has_symbol = True
 
@@ -331,10 +356,7 @@ class _Reader:
             if frame.kind == "top":
                 raise LatexError(f"{piece!r} closes nothing", piece, position)
             raise LatexError(f"{frame.piece!r} is not closed before {piece!r}", frame.piece, frame.position)
-        closing = ""
-        if kind == "left":
-            label, _ = self.delimiter(piece, position)
-            closing = label
+        closing = self.delimiter(piece, position) if kind == "left" else ""
         text = self.close_row(frame)
         self.frames.pop()
         text = " ".join(part for part in (frame.opening, text, closing) if part)
@@ -349,8 +371,8 @@ class _Reader:
         if frame.waiting:
             command = frame.waiting[-1]
             what = _SCRIPT_NAMES.get(command.name)
-            message = f"{what} is missing" if what else f"{command.name} lacks an argument"
-            raise LatexError(message, command.name, command.position)
+            message = f"{what} is missing" if what else f"{command.piece} lacks an argument"
+            raise LatexError(message, command.piece, command.position)
         text = frame.row_text()
         if frame.numerator is not None:
             if _is_blank(text):
@@ -359,19 +381,20 @@ class _Reader:
         return text
 
     def left(self, piece: str, position: int) -> None:
-        label, _ = self.delimiter(piece, position)
-        self.open("left", piece, position, label)
+        self.open("left", piece, position, self.delimiter(piece, position))
 
-    def delimiter(self, piece: str, position: int) -> tuple[str, int]:
+    def delimiter(self, piece: str, position: int) -> str:
+        """The delimiter after ``\\left``, ``\\right`` or ``\\middle``; empty for the invisible one, ``.``."""
         token = self.next_token()
         if token is None:
             raise LatexError(f"{piece} lacks a delimiter", piece, position)
         if token[0] == ".":
-            return "", token[1]
+            return ""
         label = label_of_name(token[0])
-        if label not in _DELIMITERS:
-            raise LatexError(f"{token[0]!r} after {piece} is not a known delimiter", token[0], token[1])
-        return label, token[1]
+        if label not in _DELIMITERS or token[0] in "{}":
+            raise LatexError(f"{_shown(token[0])} after {piece} is not a known delimiter", token[0], token[1])
+        assert label is not None
+        return label
 
     # Scripts
 
@@ -379,7 +402,7 @@ class _Reader:
         frame = self.frame
         if frame.waiting:
             waiting = frame.waiting[-1]
-            raise LatexError(f"{waiting.name!r} is followed by {piece!r} in place of an argument", piece, position)
+            raise LatexError(f"{waiting.piece} is followed by {piece!r} in place of an argument", piece, position)
         if not frame.atoms:
             frame.atoms.append(_Atom("{}"))
         atom = frame.atoms[-1]
@@ -387,14 +410,14 @@ class _Reader:
             raise LatexError(f"second {_SCRIPT_NAMES[piece]} on one symbol", piece, position)
         if piece == "^":
             atom.closed_superscript = True
-        frame.waiting.append(_Command(piece, position, 1))
+        self.wait(_Command(piece, piece, position, 1))
 
     def attach(self, command: _Command, text: str) -> None:
         frame = self.frame
         atom = frame.atoms[-1]
         if not _is_blank(text) and not frame.row.has_symbol:
             what = _SCRIPT_NAMES[command.name]
-            raise LatexError(f"{what} has no symbol to stand at", command.name, command.position)
+            raise LatexError(f"{what} has no symbol to stand at", command.piece, command.position)
         if command.name == "_":
             atom.subscript = text
         else:
@@ -404,11 +427,11 @@ class _Reader:
         frame = self.frame
         if frame.waiting or not frame.atoms or not frame.row.has_symbol:
             # Alone in a group (m^{'}) it is the symbol itself.
-            self.symbol(r"\prime", position)
+            self.symbol(r"\prime")
             return
         atom = frame.atoms[-1]
         if atom.text == r"\prime" and not atom.superscript:
-            self.symbol(r"\prime", position)
+            self.symbol(r"\prime")
             return
         if atom.closed_superscript:
             raise LatexError("second superscript on one symbol", piece, position)
@@ -447,10 +470,10 @@ class _Reader:
         start = self.at
         name = self.raw_argument(piece, position)
         if name in _FUNCTIONS:
-            self.symbol("\\" + name, position)
+            self.symbol("\\" + name)
         else:
             self.at = start
-            self.frame.waiting.append(_Command(r"\mathrm", position, 1))
+            self.wait(_Command(r"\mathrm", piece, position, 1))
 
 
 def _is_blank(text: str) -> bool:

@@ -150,7 +150,8 @@ _SCRIPTS = {
 def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = labels_by_text) -> MathmlLayout:
     """Walk a MathML tree; ``labels_of`` gives the labels of a token, mfrac, msqrt or mroot element.
 
-    The walk keeps its own stack: CROHME nests one ``mrow`` a symbol, and input may nest as it likes. Raises MathmlError.
+    The walk keeps its own stack: CROHME nests one ``mrow`` a symbol, and input may nest as it likes.
+    Raises MathmlError.
     """
     layout = MathmlLayout()
     steps: list[Callable[[], None]] = []
