@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmeg.ops.weights import MaskWeights
+if TYPE_CHECKING:
+    from hmeg.ops.weights import MaskWeights
 
 
 def coordinate_ramps(boxes: Tensor, size: tuple[int, int]) -> Tensor:

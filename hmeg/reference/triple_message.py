@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmeg.ops.weights import TripleWeights
+if TYPE_CHECKING:
+    from hmeg.ops.weights import TripleWeights
 
 
 def triple_message(

@@ -1,0 +1,54 @@
+"""The torch.library namespace ``hmeg``: how every operator is registered and reaches its backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmeg import backends
+
+LIBRARY = torch.library.Library("hmeg", "DEF")
+
+
+def define(schema: str, fake: Callable[..., Any]) -> None:
+    """Registers ``hmeg::<name>`` from a schema whose last argument is ``str backend``.
+
+    Its implementation asks ``backends.select`` and calls that backend's method of the same name with the other
+    arguments. ``fake`` takes all arguments and returns empty outputs of the right shapes (for torch.compile).
+    """
+    name = schema[: schema.index("(")]
+    operator = name.removesuffix("_backward")
+
+    def run(*arguments: Any) -> Any:
+        *values, requested = arguments
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        return getattr(backends.select(operator, tensors, requested or None), name)(*values)
+
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    for device in ("CPU", "CUDA"):
+        LIBRARY.impl(name, run, device)
+    torch.library.register_fake(f"hmeg::{name}", fake, lib=LIBRARY)
+
+
+def differentiate(name: str, save: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Gives ``hmeg::<name>`` the autograd formula (save, backward), and ``hmeg::<name>_backward`` a refusal."""
+    torch.library.register_autograd(f"hmeg::{name}", backward, setup_context=save, lib=LIBRARY)
+
+    def refuse(_ctx: Any, *_grads: Tensor) -> None:
+        raise NotImplementedError(f"{name} is differentiable once only")
+
+    torch.library.register_autograd(f"hmeg::{name}_backward", refuse, lib=LIBRARY)
+
+
+def backend_name(operator: str, tensors: Sequence[Tensor], requested: str | None) -> str:
+    """The name to run under, forward and backward.
+
+    Settled here, so that a backward pass outside a ``using`` context runs where its forward pass ran. Under
+    torch.compile it stays as requested ("" for nobody's wish) and is settled when the compiled code runs.
+    """
+    if torch.compiler.is_compiling():
+        return requested or ""
+    return backends.select(operator, tensors, requested).name

@@ -1,0 +1,35 @@
+"""How kernels are decorated: autotuned on a GPU, plain in Triton's interpreter (TRITON_INTERPRET=1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import triton
+
+# Read once, as Triton does when it decorates a kernel.
+_INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
+
+
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, on the CPU."""
+    return _INTERPRETED
+
+
+def kernel(configs: Sequence[triton.Config], key: Sequence[str]) -> Callable[[Any], Any]:
+    """Tunes a triton.jit function over ``configs`` anew for each value of the arguments named in ``key``.
+
+    The interpreter takes the first config: it has nothing to time.
+    """
+
+    def decorate(function: Any) -> Any:
+        if interpreted():
+            return triton.heuristics({n: _constant(v) for n, v in configs[0].kwargs.items()})(function)
+        return triton.autotune(configs=list(configs), key=list(key))(function)
+
+    return decorate
+
+
+def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda _arguments: value
