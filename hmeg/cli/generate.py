@@ -123,8 +123,8 @@ def command(
             generator = load(weights, device)
             generator.check(size, batch_size)  # before anything is overwritten
             writer = stack.enter_context(FolderWriter(out, overwrite))
-            with _Progress(writer, total * count) as progress:
-                tasks = inputs.tasks(entries, count, lambda *why: progress.reject(*why, samples=count))
+            with _Progress(writer, total, count) as progress:
+                tasks = inputs.tasks(entries, count, progress.reject)
                 for sample in generator.stream(tasks, seed, size, batch_size):
                     progress.write(sample)
     except torch.OutOfMemoryError as error:
@@ -138,17 +138,18 @@ def command(
 class _Progress:
     """Passes samples and rejections on to the folder and tells people about them."""
 
-    def __init__(self, writer: FolderWriter, total: int) -> None:
+    def __init__(self, writer: FolderWriter, expressions: int, count: int) -> None:
         self._writer = writer
-        self._bar = tqdm(total=total, unit=" images", desc="drawing", bar_format=_BAR)
+        self._count = count
+        self._bar = tqdm(total=expressions * count, unit=" images", desc="drawing", bar_format=_BAR)
 
     def write(self, sample: Sample) -> None:
         self._writer.write(sample)
         self._bar.update()
 
-    def reject(self, entry: Entry, reason: str, samples: int) -> None:
+    def reject(self, entry: Entry, reason: str) -> None:
         self._writer.reject(entry.line, entry.text, reason)
-        self._bar.total -= samples
+        self._bar.total -= self._count
         if self._writer.rejected <= _SHOWN_REJECTIONS:
             what = "line" if entry.from_file else "expression"
             self._bar.write(f"rejected {what} {entry.line}: {reason}", file=sys.stderr)

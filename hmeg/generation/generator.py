@@ -113,20 +113,22 @@ class Generator:
     def _stream(self, tasks: Iterator[Task], seed: int, size: int, batch_size: int) -> Iterator[Sample]:
         together = 1 if self.device.type == "cpu" else batch_size
         while batch := list(itertools.islice(tasks, together)):
-            yield from self._draw(batch, seed, size)
+            yield from self.draw_together(batch, seed, size)
 
     def check(self, size: int, batch_size: int) -> None:
         """``ValueError`` for a size or a batch size this model cannot serve."""
         largest = self.sizes[-1]
         if not MIN_SIZE <= size <= largest:
-            raise ValueError(
-                f"size must be between {MIN_SIZE} and {largest} pixels, got {size}: the model draws no finer"
-            )
+            raise ValueError(f"size must be in {MIN_SIZE}..{largest} pixels (the model draws no finer), got {size}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
     @torch.inference_mode()
-    def _draw(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
+    def draw_together(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
+        """Samples of ``tasks`` computed as one batch, whatever the device: fit for GPUs. ``size`` as for :meth:`stream`.
+
+        Boxes of the layout generator that came out inverted are put upright before the image is drawn.
+        """
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]

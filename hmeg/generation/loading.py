@@ -39,7 +39,7 @@ def load(weights: str | os.PathLike[str] = "small", device: str | torch.device =
     chosen = select_device(device)
     name = os.fspath(weights)
     if name in bundled_weights():
-        source = importlib.resources.files("hmeg").joinpath("weights", name + SUFFIX)
+        source = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
         with importlib.resources.as_file(source) as path:
             return Generator(load_weights(path), chosen, name)
     path = Path(name)

@@ -93,18 +93,19 @@ class FolderWriter:
     def _clear(self, overwrite: bool) -> None:
         labels = self.folder / LABELS
         images = [path for path in self.folder.iterdir() if _IMAGE_NAME.fullmatch(path.name)]
-        if images and not labels.is_file():
+        others = [path for path in (self.folder / CONTACT_SHEET, self.folder / REJECTED) if path.exists()]
+        if (images or others) and not labels.is_file():
             raise FileExistsError(
-                f"{self.folder} holds numbered images (such as {images[0].name}) that hmeg did not write; "
-                "choose another folder"
+                f"{self.folder} holds {(images + others)[0].name}, but no {LABELS}: it is no folder of hmeg's; "
+                "choose another"
             )
         if (images or (labels.is_file() and labels.stat().st_size)) and not overwrite:
             raise FileExistsError(
-                f"{self.folder} holds {len(images)} images of an earlier run; choose another folder, or replace that "
+                f"{self.folder} holds an earlier run of {len(images)} images; choose another folder, or replace that "
                 "run with --overwrite"
             )
         # labels.jsonl goes last: as long as an image is left, it says whose they are
-        for path in (*images, self.folder / CONTACT_SHEET, self.folder / REJECTED, labels):
+        for path in (*images, *others, labels):
             path.unlink(missing_ok=True)
 
 

@@ -34,34 +34,36 @@ Key = tuple[str, ...]
 
 
 class Table:
-    """Conditional frequencies of one decision, with every coarser condition (a key without its first entries)."""
+    """Conditional frequencies of one decision, with every coarser condition (a key without its first entries).
+
+    A condition never seen has the frequencies of the next coarser one, at the last those of everything counted.
+    """
 
     def __init__(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         """``counts``: condition entries joined by tabs -> outcome -> how often."""
-        self._levels: list[dict[Key, dict[str, int]]] = []
+        self._levels: list[dict[Key, dict[str, int]]] = [{(): {}}]  # by length of the condition
         for joined in sorted(counts):
             key = tuple(joined.split("\t"))
-            while len(self._levels) < len(key):
+            while len(self._levels) <= len(key):
                 self._levels.append({})
-            for drop in range(len(key)):
-                outcomes = self._levels[len(key) - 1 - drop].setdefault(key[drop:], {})
+            for drop in range(len(key) + 1):
+                outcomes = self._levels[len(key) - drop].setdefault(key[drop:], {})
                 for outcome, count in counts[joined].items():
                     outcomes[outcome] = outcomes.get(outcome, 0) + count
         self._cache: dict[Key, dict[str, float]] = {}
 
     def probabilities(self, key: Key) -> dict[str, float]:
-        """outcome -> probability under ``key``; outcomes in sorted order. ``KeyError`` if nothing is known at all."""
+        """outcome -> probability under ``key``; outcomes in sorted order; nothing where nothing was counted."""
         if key not in self._cache:
             self._cache[key] = self._smoothed(key)
         return self._cache[key]
 
     def _smoothed(self, key: Key) -> dict[str, float]:
-        observed = self._levels[len(key) - 1].get(key)
-        if len(key) == 1:
-            if observed is None:
-                raise KeyError(f"the statistics know nothing about {key[0]!r}")
-            total = sum(observed.values())
-            return {outcome: observed[outcome] / total for outcome in sorted(observed)}
+        observed = self._levels[len(key)].get(key) if len(key) < len(self._levels) else None
+        if len(key) <= 1 and observed is not None:
+            # Not smoothed any further: the last entry of a condition decides which outcomes make sense.
+            observations = sum(observed.values())
+            return {outcome: observed[outcome] / observations for outcome in sorted(observed)}
         coarser = self.probabilities(key[1:])
         if observed is None:
             return coarser
@@ -159,8 +161,9 @@ class Grammar:
         weights = self._label.probabilities(situation.label_key(category))
         if category != NAMES:
             return drawing.choose(weights)
-        if drawing.names:
-            kind = drawing.choose(self._repeat.probabilities(situation.repeat_key(drawing.names)))
+        kinds = self._repeat.probabilities(situation.repeat_key(drawing.names))
+        if drawing.names and kinds:
+            kind = drawing.choose(kinds)
             weights = {label: p for label, p in weights.items() if recurrence(label, drawing.names) == kind} or weights
         label = drawing.choose(weights)
         use_name(label, drawing.names)
