@@ -105,6 +105,7 @@ def command(
     # Only now: these import torch, and `hmeg generate --help` should not wait for it.
     import torch
 
+    from hmeg.backends import BackendError
     from hmeg.generation import inputs
     from hmeg.generation.loading import load
     from hmeg.generation.writers import FolderWriter
@@ -131,7 +132,7 @@ def command(
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
         raise click.ClickException(_described(error)) from error
-    except ValueError as error:
+    except (ValueError, BackendError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -125,7 +125,7 @@ class Generator:
 
     @torch.inference_mode()
     def draw_together(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
-        """Samples of ``tasks`` computed as one batch, whatever the device: fit for GPUs. ``size`` as for :meth:`stream`.
+        """Samples of ``tasks`` computed as one batch, whatever the device; ``size`` as for :meth:`stream`.
 
         Boxes of the layout generator that came out inverted are put upright before the image is drawn.
         """
