@@ -128,6 +128,15 @@ def test_input_file(generate, tmp_path):
     assert "rejected line 3: " in result.stderr
 
 
+def test_standard_input(tmp_path, weights):
+    out = tmp_path / "out"
+    options = ["--input", "-", "--weights", str(weights), "--size", "64", "--out", str(out), "--device", "cpu"]
+    result = CliRunner().invoke(command, options, input=b"x\n\nW\ny\n")
+    assert result.exit_code == 0, result.output
+    assert [(label["latex"], label["line"]) for label in check_folder(out)] == [("x", 1), ("y", 4)]
+    assert [entry["line"] for entry in read_lines(out / "rejected.jsonl")] == [3]
+
+
 def test_a_rejected_line_moves_no_sample(generate, tmp_path):
     (tmp_path / "good.txt").write_text("x\ny\nz\n")
     (tmp_path / "bad.txt").write_text("x\n\\hbar\nz\n")

@@ -123,6 +123,15 @@ def test_stream_is_lazy(generator):
     assert len(taken) <= 4
 
 
+def test_stream_of_expressions(generator):
+    stream = generator.stream(iter(["x", parse_latex("y"), Task(7, parse_latex("z"), line=3), r"\hbar"]), size=64)
+    first, second, third = (next(stream) for _ in range(3))
+    assert [(s.latex, s.index, s.line) for s in (first, second, third)] == [("x", 0, None), ("y", 1, None), ("z", 7, 3)]
+    assert third.label()["line"] == 3
+    with pytest.raises(ValueError, match=r"expression 3: .*hbar"):
+        next(stream)
+
+
 @pytest.mark.parametrize("size", [16, 17, 32, 50, 64])
 def test_sizes(generator, size):
     (sample,) = generator(r"\frac{a}{b}", seed=0, size=size)

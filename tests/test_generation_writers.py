@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from hmeg.generation import writers
-from hmeg.generation.contact_sheet import MAX_SAMPLES, contact_sheet, wrapped
+from hmeg.generation.contact_sheet import MAX_SAMPLES, caption_of, contact_sheet, wrapped
 from hmeg.generation.sample import Sample
 from hmeg.generation.writers import FolderWriter
 from hmeg.graph import Relation, SymbolGraph
@@ -157,6 +157,18 @@ def test_contact_sheet_shows_every_sample():
     assert all(spread[20:180, column * cell + 30 : (column + 1) * cell - 30].std() > 25 for column in range(8))
     with pytest.raises(ValueError, match="at least one sample"):
         contact_sheet([])
+
+
+@pytest.mark.parametrize(
+    ("latex", "caption"),
+    [
+        (r"\frac { 1 } { C } = x ^ { 2 } \cos y", r"\frac{1}{C} = x^{2} \cos y"),
+        ("y = x^{2}", "y = x^{2}"),
+        (None, "x y"),
+    ],
+)
+def test_caption_has_no_needless_blanks(latex, caption):
+    assert caption_of(sample(0, latex=latex)) == caption
 
 
 def test_caption_is_drawn_below_the_picture():

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 from tqdm import tqdm
@@ -25,8 +25,8 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 @click.option(
     "--input",
     "input_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A UTF-8 text file with one LaTeX expression a line; blank lines are skipped.",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="A UTF-8 text file with one LaTeX expression a line, or - for standard input; blank lines are skipped.",
 )
 @click.option(
     "--random",
@@ -112,14 +112,17 @@ def command(
 
     try:
         with contextlib.ExitStack() as stack:
+            total: int | None
             if input_path is not None:
-                total = inputs.count_expressions(input_path)
-                entries = inputs.from_file(stack.enter_context(input_path.open("rb")))
+                # a pipe can be read only once, so nobody knows how much will come
+                total = inputs.count_expressions(input_path) if input_path.is_file() else None
+                file = stack.enter_context(click.open_file(str(input_path), "rb"))
+                entries = inputs.from_file(cast("BinaryIO", file))
             elif random_count is not None:
                 total, entries = random_count, inputs.from_grammar(random_count, seed)
             else:
                 total, entries = len(texts), inputs.from_arguments(texts)
-            if not total:
+            if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, device)
             generator.check(size, batch_size)  # before anything is overwritten
@@ -139,10 +142,11 @@ def command(
 class _Progress:
     """Passes samples and rejections on to the folder and tells people about them."""
 
-    def __init__(self, writer: FolderWriter, expressions: int, count: int) -> None:
+    def __init__(self, writer: FolderWriter, expressions: int | None, count: int) -> None:
         self._writer = writer
         self._count = count
-        self._bar = tqdm(total=expressions * count, unit=" images", desc="drawing", bar_format=_BAR)
+        total = None if expressions is None else expressions * count
+        self._bar = tqdm(total=total, unit=" images", desc="drawing", bar_format=_BAR)
 
     def write(self, sample: Sample) -> None:
         self._writer.write(sample)
@@ -150,7 +154,8 @@ class _Progress:
 
     def reject(self, entry: Entry, reason: str) -> None:
         self._writer.reject(entry.line, entry.text, reason)
-        self._bar.total -= self._count
+        if self._bar.total is not None:
+            self._bar.total -= self._count
         if self._writer.rejected <= _SHOWN_REJECTIONS:
             what = "line" if entry.from_file else "expression"
             self._bar.write(f"rejected {what} {entry.line}: {reason}", file=sys.stderr)

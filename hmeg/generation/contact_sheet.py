@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -42,13 +43,19 @@ def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=_CARD, outline=_EDGE)
         picture = sample.image.convert("RGB").resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
         page.paste(picture, (x + _PADDING, y + _PADDING))
-        caption = sample.latex if sample.latex is not None else " ".join(sample.graph.symbols)
-        lines = wrapped(caption, font, _PICTURE, _CAPTION_LINES)
+        lines = wrapped(caption_of(sample), font, _PICTURE, _CAPTION_LINES)
         first = y + _PADDING + _PICTURE + _PADDING // 2 + (_CAPTION_LINES - len(lines)) * _LINE_HEIGHT / 2
         for n, line in enumerate(lines):
             middle = (x + width / 2, first + (n + 0.5) * _LINE_HEIGHT)
             draw.text(middle, line, fill=_CAPTION, font=font, anchor="mm")
     return page
+
+
+def caption_of(sample: Sample) -> str:
+    """A sample's LaTeX without the blanks that only part tokens, or its symbols where it has no LaTeX."""
+    if sample.latex is None:
+        return " ".join(sample.graph.symbols)
+    return re.sub(r"(?<=[{_^]) +| +(?=[{}_^])", "", sample.latex)
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, lines: int) -> list[str]:

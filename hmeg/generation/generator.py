@@ -47,6 +47,13 @@ def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
     return graph
 
 
+def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
+    try:
+        return as_graph(expression)
+    except ValueError as error:
+        raise ValueError(f"expression {position}: {error}") from error
+
+
 class Generator:
     """A model ready to draw: ``generator([r"\\frac{a}{b}"], seed=0)`` gives a list of :class:`Sample`.
 
@@ -57,8 +64,8 @@ class Generator:
     Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
     so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
     there), so its bytes are the same whatever ``batch_size`` is. On a GPU ``batch_size`` samples are computed
-    together; kernels may round differently for different batches, by about one part in a million, which can move a
-    pixel by one grey level.
+    together, and kernels may round differently for different batches. So may another machine, another version of
+    torch or another number of threads: by about one part in a million, which moves some pixels by one grey level.
     """
 
     def __init__(self, model: HMEG, device: str | torch.device = "auto", name: str = "model") -> None:
@@ -91,24 +98,29 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = []
-        for position, expression in enumerate(several):
-            try:
-                graphs.append(as_graph(expression))
-            except ValueError as error:
-                raise ValueError(f"expression {position}: {error}") from error
+        graphs = [_usable(position, expression) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size))
 
     def stream(
-        self, tasks: Iterable[Task], seed: int = 0, size: int = 256, batch_size: int = DEFAULT_BATCH_SIZE
+        self,
+        expressions: Iterable[str | SymbolGraph | Task],
+        seed: int = 0,
+        size: int = 256,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[Sample]:
-        """Samples in the order of ``tasks``, drawn ``batch_size`` at a time; memory does not grow with their number.
+        """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
-        size  one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between 16 and
-              the largest of :attr:`sizes`: the model draws no more detail than that. ``ValueError`` outside.
+        expressions  LaTeX and symbol graphs, which take their position as index, or tasks, which bring their own
+        size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
+                     16 and the largest of :attr:`sizes`: the model draws no more detail than that.
+        ``ValueError`` for another size, and, when it is reached, for an expression that cannot be drawn.
         """
         self.check(size, batch_size)
-        return self._stream(iter(tasks), seed, size, batch_size)
+        tasks = (
+            expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
+            for position, expression in enumerate(expressions)
+        )
+        return self._stream(tasks, seed, size, batch_size)
 
     def _stream(self, tasks: Iterator[Task], seed: int, size: int, batch_size: int) -> Iterator[Sample]:
         together = 1 if self.device.type == "cpu" else batch_size
