@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import os
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 # One expression is a few kilobytes; a member larger than this is no handwriting and would only fill the memory.
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -28,7 +31,7 @@ def is_archive(path: str | os.PathLike[str]) -> bool:
     if path.name.lower().endswith(_ARCHIVE_SUFFIXES):
         return True
     try:
-        return path.stat().st_size >= tarfile.BLOCKSIZE and tarfile.is_tarfile(path)
+        return path.stat().st_size > 0 and tarfile.is_tarfile(path)
     except _BROKEN_ARCHIVE:
         return False
 
@@ -99,23 +102,63 @@ def _folder(root: Path, suffixes: tuple[str, ...], left_out: Callable[[str, str]
                     yield name, data
 
 
+_COMPRESSIONS = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+    (b"\x5d\x00\x00", lzma.open),
+)
+
+
+class _RememberedEnd:
+    """A stream that keeps its last piece: tarfile does not notice when an archive breaks off between members."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.end = b""
+
+    def read(self, size: int) -> bytes:
+        piece = self.stream.read(size)
+        self.end = piece or self.end
+        return piece
+
+
+def _decompressed(file: BinaryIO) -> BinaryIO:
+    magic = file.read(6)
+    file.seek(0)
+    for start, opened in _COMPRESSIONS:
+        if magic.startswith(start):
+            # These, unlike tarfile's own, raise EOFError for data that break off.
+            return cast(BinaryIO, opened(file))
+    return file
+
+
 def _archive(
     path: Path, suffixes: tuple[str, ...], left_out: Callable[[str, str], None]
 ) -> Iterator[tuple[str, bytes]]:
     try:
-        # "r|*": a forward-only stream, so that compressed archives are decompressed once.
-        with tarfile.open(path, mode="r|*") as archive:
-            for member in archive:
-                # tarfile keeps every member it has met; a stream never goes back to them.
-                archive.members = []  # type: ignore[attr-defined]
-                if not member.isreg() or not _is_wanted(member.name, suffixes):
-                    continue
-                if member.size > MAX_FILE_BYTES:
-                    left_out(member.name, f"larger than {MAX_FILE_BYTES >> 20} MiB")
-                    continue
-                file = archive.extractfile(member)
-                if file is None:
-                    continue
-                yield member.name, file.read()
+        with open(path, "rb") as file:
+            stream = _RememberedEnd(_decompressed(file))
+            # "r|": a forward-only stream, so that nothing is decompressed twice.
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+                yield from _members(archive, suffixes, left_out)
+            if stream.end[-tarfile.BLOCKSIZE :].strip(b"\0"):
+                raise SourceError(f"{path}: damaged archive (it breaks off)")
     except _BROKEN_ARCHIVE as error:
         raise SourceError(f"{path}: damaged archive ({error})") from None
+
+
+def _members(
+    archive: tarfile.TarFile, suffixes: tuple[str, ...], left_out: Callable[[str, str], None]
+) -> Iterator[tuple[str, bytes]]:
+    for member in archive:
+        # tarfile keeps every member it has met; a stream never goes back to them.
+        archive.members = []  # type: ignore[attr-defined]
+        if not member.isreg() or not _is_wanted(member.name, suffixes):
+            continue
+        if member.size > MAX_FILE_BYTES:
+            left_out(member.name, f"larger than {MAX_FILE_BYTES >> 20} MiB")
+            continue
+        file = archive.extractfile(member)
+        if file is not None:
+            yield member.name, file.read()

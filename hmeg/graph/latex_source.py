@@ -142,6 +142,7 @@ class _Frame:
     row: _Row
     opening: str = ""
     numerator: str | None = None
+    over_position: int = 0
     atoms: list[_Atom] = field(default_factory=list)
     waiting: list[_Command] = field(default_factory=list)
 
@@ -376,7 +377,7 @@ class _Reader:
         text = frame.row_text()
         if frame.numerator is not None:
             if _is_blank(text):
-                raise LatexError(r"denominator of \over is empty", r"\over", frame.position)
+                raise LatexError(r"denominator of \over is empty", r"\over", frame.over_position)
             text = rf"\frac{{{frame.numerator}}}{{{text}}}"
         return text
 
@@ -450,7 +451,7 @@ class _Reader:
         numerator = self.close_row(frame)
         if _is_blank(numerator):
             raise LatexError(r"numerator of \over is empty", piece, position)
-        frame.numerator, frame.atoms, frame.position = numerator, [], position
+        frame.numerator, frame.atoms, frame.over_position = numerator, [], position
         frame.row.has_symbol = False
 
     # Macros whose argument is not mathematics

@@ -118,7 +118,7 @@ def labels_by_text(element: Element) -> list[str]:
         return [r"\sqrt"]
     text = "".join(element.itertext())
     try:
-        return labels_of_text(text)
+        return labels_of_text(text, names=tag not in ("mtext", "ms"))
     except ValueError as error:
         raise MathmlError(str(error), element) from None
 
@@ -199,6 +199,9 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
             for label in labels_of(element):
                 place(label, element, cursor)
         elif tag in _TRANSPARENT:
+            for text in (element.text, *(child.tail for child in element)):
+                if text and text.strip():
+                    raise MathmlError(f"text {text.strip()[:20]!r} stands outside mi, mn, mo and mtext", element)
             for child in reversed(children):
                 later(child, cursor)
         elif tag in _INVISIBLE or not tag:

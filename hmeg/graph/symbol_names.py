@@ -65,13 +65,14 @@ def label_of_name(name: str) -> str | None:
     return name if vocabulary.is_symbol(name) else _SYNONYMS.get(name)
 
 
-def labels_of_text(text: str) -> list[str]:
+def labels_of_text(text: str, names: bool = True) -> list[str]:
     """Labels for the text of one token: a symbol's name, or else one symbol a character, spaces left out.
 
+    names  whether a word may be a symbol's name (``in`` for the sign) or is always letters, as in running text
     Raises ValueError naming the first character that is no symbol.
     """
     text = "".join(c for c in text if not c.isspace() and c not in _INVISIBLE_CHARACTERS)
-    whole = label_of_name(text)
+    whole = label_of_name(text) if names or len(text) == 1 else None
     if whole is not None:
         return [whole]
     if text.startswith("\\") and len(text) > 1 and text not in _SEVERAL:
