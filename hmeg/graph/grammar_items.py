@@ -16,8 +16,8 @@ from .baselines import Baseline, SymbolNode
 
 OPENING = {"(": ")", "[": "]", "\\{": "\\}", "|": "|"}
 CLOSING = {")", "]", "\\}"}
-_CLOSED_BY_SCRIPTS = {"digit", "letter"}  # a number ends at its exponent
-_AFTER_OPERAND = {"letter", "digit", "constant", "group", "fraction", "root", "factorial", "prime"}
+_CLOSED_BY_SCRIPTS = {"digit", "zero", "one", "letter"}  # a number ends at its exponent
+_AFTER_OPERAND = {"letter", "digit", "zero", "one", "constant", "group", "fraction", "root", "factorial", "prime"}
 
 _CATEGORIES = {
     "digit": "0 1 2 3 4 5 6 7 8 9",
@@ -42,6 +42,9 @@ _CATEGORY_OF = {label: category for category, labels in _CATEGORIES.items() for 
 # Categories with a free choice of name: an expression tends to use the same names again.
 NAMES = "letter"
 DIFFERENTIAL = "differential"  # the d that ends an integral
+# First digits that decide what follows: 0 is followed by a point at most, and 1 is no factor.
+_FIRST_DIGITS = {"0": "zero", "1": "one"}
+_INSIDE_A_NUMBER = {"digit", "point", "zero", "one"}
 BEGIN = "^"
 
 
@@ -83,7 +86,7 @@ def items_of(baseline: Baseline) -> list[Item]:
             group = Item("group", f"{opening.label} {node.label}", _around(node, "group"), finished)
             finished = [*before, group]
         else:
-            category = DIFFERENTIAL if node.label == "d" and _integral_waits(finished) else _category(node)
+            category = _category(node, finished)
             finished.append(Item(category, node.label, _around(node, category)))
     if enclosing:
         raise IrregularExpression(f"nothing closes the bracket {enclosing[-1][0].label}")
@@ -168,9 +171,13 @@ class Situation:
         return (self.context, self.last, str(min(len(names), 4)))
 
 
-def _category(node: SymbolNode) -> str:
+def _category(node: SymbolNode, finished: list[Item]) -> str:
     if node.is_fraction_bar:
         return "fraction"
+    if node.label == "d" and _integral_waits(finished):
+        return DIFFERENTIAL
+    if node.label in _FIRST_DIGITS and not (finished and finished[-1].category in _INSIDE_A_NUMBER):
+        return _FIRST_DIGITS[node.label]
     return _CATEGORY_OF.get(node.label, NAMES)
 
 
