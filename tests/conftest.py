@@ -1,0 +1,38 @@
+"""Fixtures for all tests: the folder of shared data beside the repository, and the backends of operators."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+# Before any Triton kernel is imported: without a GPU Triton's interpreter runs them.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from targets import Target, target
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder ``shared`` beside the repository; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder `shared` beside the repository")
+    return SHARED
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """A backend by name (see targets.py); outputs a kernel forgets to write are NaN."""
+    chosen = target(request.param)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)  # also fills new tensors with NaN
+    try:
+        yield chosen
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,85 @@
+"""The emulator finds the faults it is there for, and runs correct kernels right in every order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .library import EMULATOR, ORDERS, Library, build, compiler
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
+
+BLOCK = 64
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library(build([EMULATOR / "faulty.cu"], "faulty"))
+
+
+def run(library: Library, case: int, blocks: int = 1, outputs: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
+    given = np.random.RandomState(0).standard_normal(blocks * BLOCK).astype(np.float32)
+    result = np.zeros(blocks * outputs, dtype=np.float32)
+    library.call("run_case", case, given.ctypes.data, result.ctypes.data, blocks)
+    return given, result
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_barrier_orders_shared_memory(library: Library, order: str) -> None:
+    library.set_order(order)
+    given, result = run(library, 0, blocks=3)
+    assert np.array_equal(result.reshape(3, BLOCK), given.reshape(3, BLOCK)[:, ::-1])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_missing_barrier_reads_poison(library: Library, order: str) -> None:
+    library.set_order(order)
+    _, result = run(library, 1)
+    assert np.isnan(result).any()
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (2, r"index 64 in a shared array of 64 \(block 0, thread 63\)"),
+        (3, "a barrier that only 40 of 64 threads reached"),
+        (4, "a shuffle that only 31 lanes of a warp reached"),
+        (5, "misaligned access of 16 bytes"),
+        (6, "49160 bytes of shared memory"),
+    ],
+)
+@pytest.mark.parametrize("order", ORDERS)
+def test_fault_is_reported(library: Library, order: str, case: int, message: str) -> None:
+    library.set_order(order)
+    with pytest.raises(RuntimeError, match=message):
+        run(library, case)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_correct_kernel_runs_after_a_fault(library: Library, order: str) -> None:
+    library.set_order(order)
+    with pytest.raises(RuntimeError, match="misaligned"):
+        run(library, 5)
+    given, result = run(library, 0)
+    assert np.array_equal(result, given[::-1])
+
+
+def test_block_sum_is_the_same_in_every_thread_and_order(library: Library) -> None:
+    results = []
+    for order in ORDERS:
+        library.set_order(order, seed=3)
+        given, result = run(library, 7, outputs=2 * BLOCK)
+        results.append(result)
+        np.testing.assert_allclose(result[0::2], BLOCK * given.sum(), rtol=1e-4)
+        np.testing.assert_allclose(result[1::2], 2 * BLOCK * given.sum(), rtol=1e-4)
+        assert len(np.unique(result[0::2])) == 1
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_shuffle_down_keeps_the_last_lanes(library: Library) -> None:
+    library.set_order("random", seed=1)
+    given, result = run(library, 8)
+    for warp in range(2):
+        lanes = given[32 * warp : 32 * warp + 32]
+        assert np.array_equal(result[32 * warp : 32 * warp + 32], np.concatenate([lanes[3:], lanes[-3:]]))

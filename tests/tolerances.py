@@ -1,0 +1,47 @@
+"""The one table of tolerances: (operator, dtype, quantity) -> largest |difference| from the float64 reference allowed,
+as a share of max(1, largest |reference|). Quantities: ``output``, and ``gradient`` for all gradients of the operator.
+
+float16 and bfloat16 are rounded once, when a result is stored: half a unit in the last place is 2^-11 and 2^-8 of it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_F64, _F32, _F16, _BF16 = torch.float64, torch.float32, torch.float16, torch.bfloat16
+
+TOLERANCES: dict[tuple[str, torch.dtype, str], float] = {
+    ("box_soft_mask", _F64, "output"): 1e-13,
+    ("box_soft_mask", _F64, "gradient"): 1e-12,
+    ("box_soft_mask", _F32, "output"): 2e-5,
+    ("box_soft_mask", _F32, "gradient"): 2e-5,
+    ("box_soft_mask", _F16, "output"): 6e-4,
+    ("box_soft_mask", _F16, "gradient"): 2e-3,
+    ("box_soft_mask", _BF16, "output"): 4e-3,
+    ("box_soft_mask", _BF16, "gradient"): 1e-2,
+    ("refine_masks", _F64, "output"): 1e-13,
+    ("refine_masks", _F64, "gradient"): 1e-12,
+    ("refine_masks", _F32, "output"): 1e-5,
+    ("refine_masks", _F32, "gradient"): 1e-4,
+    ("compose_layout", _F64, "output"): 1e-13,
+    ("compose_layout", _F64, "gradient"): 1e-13,
+    ("compose_layout", _F32, "output"): 1e-6,
+    ("compose_layout", _F32, "gradient"): 1e-5,
+    ("box_layout", _F64, "output"): 1e-13,
+    ("box_layout", _F64, "gradient"): 1e-12,
+    ("box_layout", _F32, "output"): 2e-5,
+    ("box_layout", _F32, "gradient"): 2e-5,
+    ("triple_message", _F64, "output"): 1e-13,
+    ("triple_message", _F64, "gradient"): 1e-13,
+    ("triple_message", _F32, "output"): 1e-5,
+    ("triple_message", _F32, "gradient"): 1e-5,
+    ("crop_boxes", _F64, "output"): 1e-13,
+    ("crop_boxes", _F64, "gradient"): 1e-12,
+    ("crop_boxes", _F32, "output"): 1e-5,
+    ("crop_boxes", _F32, "gradient"): 1e-4,
+}
+
+
+def tolerance(operator: str, dtype: torch.dtype, quantity: str) -> float:
+    """Entry of the table; KeyError where somebody has to decide on one first."""
+    return TOLERANCES[operator, dtype, quantity]
