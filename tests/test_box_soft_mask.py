@@ -209,7 +209,7 @@ def test_no_graph_without_need() -> None:
 @pytest.mark.parametrize(
     ("boxes", "size", "error", "message"),
     [
-        (torch.zeros(3, 5), (8, 8), ValueError, r"box_soft_mask: boxes must have shape \(V = 3, 4\), got \(3, 5\)"),
+        (torch.zeros(3, 5), (8, 8), ValueError, r"box_soft_mask: boxes must have shape \(V, 4\), got \(3, 5\)"),
         (torch.zeros(4), (8, 8), ValueError, r"boxes must have shape \(V, 4\), got \(4,\)"),
         (torch.zeros(3, 4).long(), (8, 8), TypeError, "boxes must be a floating-point tensor, got torch.int64"),
         ([[0.0, 0, 1, 1]], (8, 8), TypeError, "boxes must be a tensor, got list"),

@@ -55,16 +55,16 @@ class Arguments:
             raise ValueError(
                 f"{self._operator}: {name} must be on the device of {other}, {first.device}, got {value.device}"
             )
+        dims = dict(self._dims)
         fits = value.dim() == len(shape)
         if fits:
             for want, have in zip(shape, value.shape, strict=True):
-                if isinstance(want, str):
-                    want = self._dims.setdefault(want, have)
-                if have != want:
+                if have != (dims.setdefault(want, have) if isinstance(want, str) else want):
                     fits = False
         if not fits:
             wanted = ", ".join(f"{d} = {self._dims[d]}" if d in self._dims else str(d) for d in shape)
             raise ValueError(f"{self._operator}: {name} must have shape ({wanted}), got {tuple(value.shape)}")
+        self._dims = dims
 
 
 def check_size(operator: str, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,0 +1,97 @@
+"""compose_layout on every backend."""
+
+from __future__ import annotations
+
+import boxes as some
+import pytest
+import torch
+from operator_checks import (
+    Problem,
+    check_agreement,
+    check_compiled,
+    check_gradients,
+    check_registration,
+    check_repeatable,
+)
+from targets import Target, targets
+
+from hmeg import ops, reference
+
+EVERYWHERE = pytest.mark.parametrize("backend", targets("compose_layout"), indirect=True)
+
+
+def problem(symbols: int, graphs: int, channels: int, size: tuple[int, int]) -> Problem:
+    generator = torch.Generator().manual_seed(symbols)
+    return Problem(
+        "compose_layout",
+        run=lambda t, backend: (ops.compose_layout(t["masks"], t["features"], t["batch"], graphs, backend=backend),),
+        oracle=lambda t: (reference.compose_layout(t["masks"], t["features"], t["batch"], graphs),),
+        tensors={
+            "masks": torch.rand(symbols, 1, *size, generator=generator, dtype=torch.float64),
+            "features": torch.randn(symbols, channels, generator=generator, dtype=torch.float64),
+            "batch": some.batch_of(symbols, graphs) if graphs else torch.zeros(0, dtype=torch.int64),
+        },
+    )
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    ("symbols", "graphs", "channels", "size"),
+    [(11, 4, 24, (16, 20)), (1, 1, 3, (9, 7)), (0, 2, 5, (8, 8)), (0, 0, 5, (8, 8)), (60, 7, 128, (32, 32))],
+    ids=["usual", "one symbol", "no symbols", "no graphs", "large"],
+)
+def test_agrees_with_the_reference(
+    backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int, size: tuple[int, int]
+) -> None:
+    check_agreement(problem(symbols, graphs, channels, size), backend, dtype)
+
+
+@EVERYWHERE
+def test_non_contiguous(backend: Target) -> None:
+    check_agreement(problem(9, 3, 8, (12, 16)), backend, torch.float64, strided=True)
+
+
+@EVERYWHERE
+def test_gradcheck_and_repeatable(backend: Target) -> None:
+    check_gradients(problem(5, 3, 4, (6, 5)), backend)
+    check_repeatable(problem(40, 5, 16, (16, 16)), backend, torch.float32)
+
+
+def test_equals_a_plain_loop() -> None:
+    tensors = problem(7, 4, 3, (5, 6)).tensors
+    layout = torch.zeros(4, 3, 5, 6, dtype=torch.float64)
+    for v, graph in enumerate(tensors["batch"].tolist()):
+        for c in range(3):
+            layout[graph, c] += tensors["masks"][v, 0] * tensors["features"][v, c]
+    assert torch.allclose(ops.compose_layout(*tensors.values(), 4), layout, atol=1e-13)
+
+
+@pytest.mark.parametrize("backend", ["reference"], indirect=True)
+def test_registered_and_compiled(backend: Target) -> None:
+    given = problem(4, 3, 5, (6, 7))
+    masks, features, batch = given.tensors.values()
+    leaves = (masks.float().requires_grad_(), features.float().requires_grad_())
+    check_registration("compose_layout", (*leaves, batch, 3, backend.name))
+    grad = torch.randn(3, 5, 6, 7)
+    check_registration("compose_layout_backward", (grad, *(t.detach() for t in leaves), batch, backend.name))
+    check_compiled(given, backend)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"masks": torch.zeros(3, 8, 8)}, ValueError, r"compose_layout: masks must have shape \(V, 1, H, W\)"),
+        ({"features": torch.zeros(4, 5)}, ValueError, r"features must have shape \(V = 3, C\), got \(4, 5\)"),
+        ({"features": torch.zeros(3, 5).double()}, TypeError, "features must have the type of masks, torch.float32"),
+        ({"batch": torch.zeros(3).int()}, TypeError, "batch must be int64, got torch.int32"),
+        ({"batch": torch.zeros(2).long()}, ValueError, r"batch must have shape \(V = 3\), got \(2,\)"),
+        ({"num_graphs": -1}, ValueError, "num_graphs must be at least 0, got -1"),
+        ({"num_graphs": 1.5}, TypeError, "num_graphs must be an integer, got float"),
+        ({"features": torch.zeros(3, 5, device="meta")}, ValueError, "must be on the device of masks, cpu, got meta"),
+    ],
+)
+def test_bad_arguments(changed: dict[str, object], error: type[Exception], message: str) -> None:
+    arguments = {"masks": torch.zeros(3, 1, 8, 8), "features": torch.zeros(3, 5), "batch": torch.zeros(3).long()}
+    with pytest.raises(error, match=message):
+        ops.compose_layout(**{**arguments, "num_graphs": 2, **changed})  # type: ignore[arg-type]

@@ -1,0 +1,162 @@
+"""refine_masks on every backend."""
+
+from __future__ import annotations
+
+import boxes as some
+import pytest
+import torch
+from operator_checks import (
+    Problem,
+    cast,
+    check_agreement,
+    check_compiled,
+    check_finite,
+    check_gradients,
+    check_registration,
+    check_repeatable,
+)
+from targets import Target, targets
+from torch import Tensor
+
+from hmeg import ops, reference
+from hmeg.ops import MaskWeights
+from hmeg.reference.refine_masks import coordinate_ramps
+
+EVERYWHERE = pytest.mark.parametrize("backend", targets("refine_masks"), indirect=True)
+MODES = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+STATISTICS = ("running_mean", "running_var")
+
+
+def weights(hidden: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(hidden)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    return {
+        "conv1_weight": normal(hidden, 4, 3, 3) / 6, "conv1_bias": 0.1 * normal(hidden),
+        "bn_weight": 1 + 0.1 * normal(hidden), "bn_bias": 0.1 * normal(hidden),
+        "running_mean": 0.1 * normal(hidden), "running_var": 0.5 + normal(hidden).abs(),
+        "conv2_weight": normal(1, hidden, 3, 3) / (3 * hidden**0.5), "conv2_bias": 0.1 * normal(1),
+    }  # fmt: skip
+
+
+def bundle_of(tensors: dict[str, Tensor]) -> MaskWeights:
+    """Weights whose running statistics are copies: training mode writes to them."""
+    return MaskWeights(*(tensors[n].clone() if n in STATISTICS else tensors[n] for n in MaskWeights._fields))
+
+
+def problem(boxes: Tensor, size: tuple[int, int], training: bool, hidden: int = 16) -> Problem:
+    return Problem(
+        "refine_masks",
+        run=lambda t, backend: (ops.refine_masks(t["boxes"], bundle_of(t), size, training, backend=backend),),
+        oracle=lambda t: (reference.refine_masks(t["boxes"], bundle_of(t), size, training),),
+        tensors={"boxes": boxes, **weights(hidden)},
+        fixed=STATISTICS,
+    )
+
+
+@EVERYWHERE
+@MODES
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    ("symbols", "size", "hidden"),
+    [(6, (20, 28), 16), (1, (9, 7), 8), (0, (8, 8), 8), (3, (1, 1), 4), (4, (1, 9), 4), (24, (64, 64), 64)],
+    ids=["usual", "one symbol", "no symbols", "one point", "one row", "large"],
+)
+def test_agrees_with_the_reference(
+    backend: Target, dtype: torch.dtype, training: bool, symbols: int, size: tuple[int, int], hidden: int
+) -> None:
+    check_agreement(problem(some.ordinary(symbols), size, training, hidden), backend, dtype)
+
+
+@EVERYWHERE
+@MODES
+def test_degenerate_boxes(backend: Target, training: bool) -> None:
+    given = problem(some.degenerate(), (20, 24), training)
+    check_agreement(given, backend, torch.float64)
+    check_finite(given, backend, torch.float32)
+
+
+@EVERYWHERE
+def test_non_contiguous(backend: Target) -> None:
+    check_agreement(problem(some.ordinary(5), (12, 16), True), backend, torch.float64, strided=True)
+
+
+@EVERYWHERE
+@MODES
+def test_gradcheck_and_repeatable(backend: Target, training: bool) -> None:
+    check_gradients(problem(some.ordinary(3), (7, 6), training, hidden=5), backend)
+    check_repeatable(problem(some.ordinary(8), (16, 16), training), backend, torch.float32)
+
+
+@EVERYWHERE
+def test_running_statistics_change_as_batchnorm_changes_them(backend: Target) -> None:
+    boxes, size = some.ordinary(5), (11, 13)
+    tensors = cast({"boxes": boxes, **weights(6)}, torch.float64, backend.device)
+    bundle = MaskWeights(*(tensors[n] for n in MaskWeights._fields))
+    batch_norm = torch.nn.BatchNorm2d(6, momentum=0.3, dtype=torch.float64)
+    batch_norm.running_mean.copy_(bundle.running_mean)
+    batch_norm.running_var.copy_(bundle.running_var)
+    for offset in (0.0, 0.1):
+        ramps = coordinate_ramps(boxes + offset, size)
+        conv1 = (weights(6)["conv1_weight"], weights(6)["conv1_bias"])
+        batch_norm(torch.relu(torch.nn.functional.conv2d(ramps, *conv1, padding=1)))
+        ops.refine_masks(tensors["boxes"] + offset, bundle, size, True, momentum=0.3, backend=backend.name)
+    assert torch.allclose(bundle.running_mean.cpu(), batch_norm.running_mean, atol=1e-12)
+    assert torch.allclose(bundle.running_var.cpu(), batch_norm.running_var, atol=1e-12)
+
+
+@EVERYWHERE
+def test_running_statistics_stay_in_evaluation_and_without_symbols(backend: Target) -> None:
+    tensors = cast({"boxes": some.ordinary(3), **weights(4)}, torch.float32, backend.device)
+    bundle = MaskWeights(*(tensors[n] for n in MaskWeights._fields))
+    before = bundle.running_mean.clone(), bundle.running_var.clone()
+    ops.refine_masks(tensors["boxes"], bundle, (8, 8), False, backend=backend.name)
+    ops.refine_masks(tensors["boxes"][:0], bundle, (8, 8), True, backend=backend.name)
+    assert torch.equal(bundle.running_mean, before[0])
+    assert torch.equal(bundle.running_var, before[1])
+
+
+@EVERYWHERE
+def test_nan_stays_with_its_symbol(backend: Target) -> None:
+    tensors = cast({"boxes": some.ordinary(4), **weights(4)}, torch.float32, backend.device)
+    clean = ops.refine_masks(tensors["boxes"], bundle_of(tensors), (9, 9), backend=backend.name)
+    tensors["boxes"][1, 3] = torch.nan
+    masks = ops.refine_masks(tensors["boxes"], bundle_of(tensors), (9, 9), backend=backend.name)
+    assert masks[1].isnan().all()
+    assert torch.equal(masks[[0, 2, 3]], clean[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("backend", ["reference"], indirect=True)
+@MODES
+def test_registered_and_compiled(backend: Target, training: bool) -> None:
+    given = problem(some.ordinary(4), (6, 7), training, hidden=5)
+    tensors = cast(given.tensors, torch.float32, "cpu")
+    boxes, *rest = (t.requires_grad_(n not in STATISTICS) for n, t in tensors.items())
+    check_registration("refine_masks", (boxes, *rest, 6, 7, training, 1e-5, backend.name))
+    inputs = [t.detach() for t in (boxes, *rest)]
+    check_registration(
+        "refine_masks_backward", (torch.randn(4, 1, 6, 7), *inputs, training, 1e-5, backend.name)
+    )
+    check_compiled(given, backend)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"boxes": torch.zeros(3, 2)}, ValueError, r"refine_masks: boxes must have shape \(V, 4\), got \(3, 2\)"),
+        ({"conv1_weight": torch.zeros(6, 3, 3, 3)}, ValueError, r"weights.conv1_weight must have shape \(K, 4, 3, 3\)"),
+        ({"bn_bias": torch.zeros(5)}, ValueError, r"weights.bn_bias must have shape \(K = 6\), got \(5,\)"),
+        ({"conv2_weight": torch.zeros(2, 6, 3, 3)}, ValueError, r"weights.conv2_weight must have shape \(1, K = 6"),
+        ({"running_var": torch.zeros(6).double()}, TypeError, "weights.running_var must have the type of boxes"),
+        ({"boxes": torch.zeros(1, 4), "size": (1, 1)}, ValueError, "training needs more than one value per channel"),
+    ],
+)
+def test_bad_arguments(changed: dict[str, object], error: type[Exception], message: str) -> None:
+    values: dict[str, object] = {"boxes": torch.zeros(3, 4), "size": (8, 8)}
+    values |= {n: t.float() for n, t in weights(6).items()}
+    values |= changed
+    bundle = MaskWeights(*(values[n] for n in MaskWeights._fields))  # type: ignore[arg-type]
+    with pytest.raises(error, match=message):
+        ops.refine_masks(values["boxes"], bundle, values["size"], True)  # type: ignore[arg-type]
