@@ -82,10 +82,10 @@ def test_every_kind_of_input_becomes_one_file_each(folder, tmp_path, form):
 
 def test_lg_carries_the_strokes(folder, tmp_path):
     graph(folder, "--format", "lg", "--out", tmp_path / "out")
-    assert parse_lg((tmp_path / "out" / "one.lg").read_text()).strokes == (("0", "1"), ("2",))
+    assert parse_lg((tmp_path / "out" / "one.lg").read_text()).strokes == (("a", "b"), ("c",))
     assert parse_lg((tmp_path / "out" / "two.lg").read_text()).strokes == (("7",), ("8",))
     graph(folder, "--format", "json", "--out", tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "one.json").read_text())["strokes"] == [["0", "1"], ["2"]]
+    assert json.loads((tmp_path / "out" / "one.json").read_text())["strokes"] == [["a", "b"], ["c"]]
 
 
 def test_archive_gives_what_its_folder_gives(folder, tmp_path):
@@ -175,6 +175,14 @@ def test_output_folder_that_cannot_be_made(tmp_path):
     result = graph("--latex", "x", "--out", tmp_path / "file" / "out")
     assert result.exit_code != 0
     assert "Traceback" not in result.output
+
+
+def test_a_file_that_is_no_text_is_refused_once(tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\n\0\0\n\n\0\n")
+    result = graph(tmp_path / "picture.png")
+    assert result.exit_code == 1
+    assert "picture.png: neither text nor one of .inkml" in result.stderr
+    assert result.stderr.count("picture.png") == 1
 
 
 def test_help_shows_examples():

@@ -44,6 +44,7 @@ def test_strokes_segmentation_graph_and_boxes():
     assert ink.graph == SymbolGraph(("x", "2"), (Relation(0, 1, "Sup"),))
     assert ink.graph.latex == "$x^2$"
     assert ink.symbol_strokes == ((0, 1), (2,))
+    assert ink.stroke_ids == ("0", "1", "2")
     assert [stroke.tolist() for stroke in ink.strokes[:2]] == [[[0, 10], [10, 20]], [[10, 10], [0, 20]]]
     assert all(stroke.dtype == np.float64 for stroke in ink.strokes)
     assert ink.symbol_boxes().tolist() == [[0, 10, 10, 20], [12, 4, 16, 8]]

@@ -181,6 +181,21 @@ def test_deep_and_long_trees_cost_no_recursion():
     assert len(walk(chain)) == 3000
 
 
+def test_paths_that_would_fill_the_memory_are_refused():
+    row = SymbolGraph(("x",) * 20_000, tuple(Relation(i, i + 1, "Right") for i in range(19_999)))
+    with pytest.raises(LabelGraphError, match="use format lg"):
+        write_symlg(row)
+    assert read_lg(write_lg(row)) == row
+
+
+def test_many_strokes_of_one_symbol_take_no_quadratic_time():
+    count = 20_000
+    lines = [f"N,{i},x,1" for i in range(count)] + [f"E,{i + 1},{i},*,1" for i in reversed(range(count - 1))]
+    read = parse_lg("\n".join(lines))
+    assert read.graph.symbols == ("x",)
+    assert len(read.strokes[0]) == count
+
+
 def test_tree_text():
     graph = SymbolGraph(
         ("-", "a", "+", "1", "b", "c"),

@@ -153,6 +153,8 @@ def _inputs(paths: tuple[Path, ...], latex: tuple[str, ...], run: _Run) -> Itera
                 suffix = file.suffix.lower()
                 if suffix in _GRAPH_SUFFIXES:
                     yield _Input(name, file.stem, suffix, data)
+                elif b"\0" in data:
+                    run.refuse(name, f"neither text nor one of {', '.join(_GRAPH_SUFFIXES)} nor a tar archive")
                 else:
                     yield from _lines(name, file.stem, data)
         except SourceError as error:
@@ -174,7 +176,7 @@ def _lines(name: str, stem: str, data: bytes) -> Iterator[_Input]:
 def _read(item: _Input) -> _Expression:
     if item.kind == ".inkml":
         ink = read_inkml(item.data, item.name)
-        return _Expression(ink.graph, tuple(tuple(map(str, rows)) for rows in ink.symbol_strokes))
+        return _Expression(ink.graph, tuple(tuple(ink.stroke_ids[i] for i in rows) for rows in ink.symbol_strokes))
     if item.kind == ".lg":
         label_graph = parse_lg(item.data)
         return _Expression(label_graph.graph, label_graph.strokes)

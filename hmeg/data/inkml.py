@@ -27,6 +27,7 @@ class Ink:
     symbol_strokes  for every symbol of the graph the rows of its strokes, in file order
     graph           the symbol graph, symbols in reading order, without boxes
     latex, writer   the file's annotations, as they stand, where it has them
+    stroke_ids      the id of every stroke in the file, by which label graphs refer to it
     Strokes that belong to no symbol (slips of the pen) are in ``strokes`` and in no entry of ``symbol_strokes``.
     """
 
@@ -36,6 +37,7 @@ class Ink:
     graph: SymbolGraph
     latex: str | None = None
     writer: str | None = None
+    stroke_ids: tuple[str, ...] = ()
 
     def symbol_boxes(self) -> np.ndarray:
         """(V, 4) float64: x0, y0, x1, y1 of each symbol's points, in ink units, y down. A dot has a box of no area."""
@@ -70,7 +72,7 @@ def read_inkml(data: bytes, name: str = "") -> Ink:
         rows, strokes = _strokes(root)
         groups = _groups(root, rows)
         math = _math(root)
-        return _assemble(name, root, math, groups, strokes)
+        return _assemble(name, root, math, groups, strokes, tuple(rows))
     except MathmlError as error:
         raise InkmlError(str(error)) from None
 
@@ -166,7 +168,14 @@ def _math(root: Element) -> Element:
     raise InkmlError("there is no MathML")
 
 
-def _assemble(name: str, root: Element, math: Element, groups: list[_Group], strokes: tuple[np.ndarray, ...]) -> Ink:
+def _assemble(
+    name: str,
+    root: Element,
+    math: Element,
+    groups: list[_Group],
+    strokes: tuple[np.ndarray, ...],
+    stroke_ids: tuple[str, ...],
+) -> Ink:
     linked = _link(math, groups)
 
     def labels_of(element: Element) -> list[str]:
@@ -185,6 +194,7 @@ def _assemble(name: str, root: Element, math: Element, groups: list[_Group], str
         graph=layout.graph(latex=latex),
         latex=latex,
         writer=_annotation(root, "writer"),
+        stroke_ids=stroke_ids,
     )
 
 

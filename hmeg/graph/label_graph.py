@@ -33,8 +33,12 @@ _RELATION_NAMES = {
 _SAME_SYMBOL = "*"
 
 
+# Characters of all paths of one symLG file together: 5,000 symbols in a row come near it.
+MAX_PATHS = 64 * 1024 * 1024
+
+
 class LabelGraphError(ValueError):
-    """A label graph that cannot be read; the message names the line."""
+    """A label graph that cannot be read (the message names the line) or is too large to write."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,11 @@ def _from_strokes(nodes: list[_Record], edges: list[_Record], name: str | None) 
         if edge == _SAME_SYMBOL or (own_label and (record.fields[1], record.fields[0], edge) in directed):
             if labels[start] != labels[end]:
                 raise LabelGraphError(f"line {record.line}: strokes of one symbol have two labels")
-            old, new = sorted((symbol_of[start], symbol_of[end]), reverse=True)
-            symbol_of = [new if s == old else s for s in symbol_of]
+            new, old = sorted((_first_stroke(symbol_of, start), _first_stroke(symbol_of, end)))
+            symbol_of[old] = new
         elif edge != "_":
             links.append((start, end, record))
+    symbol_of = [_first_stroke(symbol_of, stroke) for stroke in range(len(symbol_of))]
     first_strokes = sorted(set(symbol_of))
     row_of_symbol = {symbol: row for row, symbol in enumerate(first_strokes)}
 
@@ -180,13 +185,21 @@ def _from_strokes(nodes: list[_Record], edges: list[_Record], name: str | None) 
         relation = _relation_name(record)
         if incoming[target].setdefault(subject, relation) != relation:
             raise LabelGraphError(f"line {record.line}: two relations between the same two symbols")
-    strokes = tuple(
-        tuple(record.fields[0] for record, s in zip(nodes, symbol_of, strict=True) if s == symbol)
-        for symbol in first_strokes
-    )
+    members: list[list[str]] = [[] for _ in first_strokes]
+    for record, symbol in zip(nodes, symbol_of, strict=True):
+        members[row_of_symbol[symbol]].append(record.fields[0])
+    strokes = tuple(tuple(rows) for rows in members)
     symbols = [labels[symbol] for symbol in first_strokes]
     ids = tuple(_object_ids(symbols))
     return LabelGraph(_graph(symbols, _nearest(incoming, ids)), ids, strokes, name)
+
+
+def _first_stroke(symbol_of: list[int], stroke: int) -> int:
+    """Lowest stroke of the symbol a stroke belongs to so far, following links and shortening them."""
+    while symbol_of[stroke] != stroke:
+        symbol_of[stroke] = symbol_of[symbol_of[stroke]]
+        stroke = symbol_of[stroke]
+    return stroke
 
 
 def _nearest(incoming: list[dict[int, str]], ids: Sequence[str]) -> list[Relation]:
@@ -245,16 +258,23 @@ def write_symlg(graph: SymbolGraph, name: str = "") -> str:
     """A symbol label graph: every symbol is identified by its path of relations from the root.
 
     A path that occurs twice (two subscripts on one symbol) is followed by ``_2``, ``_3``, ... from its second use on.
-    Raises NotATreeError when the graph is no forest. ``read_lg`` of the result equals ``graph``.
+    Raises NotATreeError when the graph is no forest, ValueError when the paths would fill more than 64 MiB (they grow
+    with the square of a row's length). ``read_lg`` of the result equals ``graph``.
     """
     return _objects_text(graph, [(path,) for path in symbol_paths(graph)], name)
 
 
 def symbol_paths(graph: SymbolGraph) -> list[str]:
     """Path of every symbol: ``O`` for the root, then the relations on the way, e.g. ``ORightSup``."""
+    steps = walk(graph)
+    lengths = [1] * len(graph)
+    for row, relation, parent in steps:
+        lengths[row] = 1 if parent is None else lengths[parent] + len(relation)
+    if sum(lengths) > MAX_PATHS:
+        raise LabelGraphError(f"paths of {len(graph)} symbols would fill {sum(lengths) >> 20} MiB; use format lg")
     paths = [""] * len(graph)
     used: Counter[str] = Counter()
-    for row, relation, parent in walk(graph):
+    for row, relation, parent in steps:
         path = "O" if parent is None else paths[parent] + relation
         used[path] += 1
         paths[row] = path if used[path] == 1 else f"{path}_{used[path]}"
