@@ -83,8 +83,8 @@ def command(paths: tuple[Path, ...], latex: tuple[str, ...], form: str, out: Pat
         except OSError as error:
             raise click.ClickException(f"{out}: {error.strerror or 'cannot be made'}") from None
     run = _Run(form, out)
-    # disable=None: no bar when the error stream is no terminal.
-    with tqdm(unit=" expressions", file=sys.stderr, disable=None, delay=0.5) as bar:
+    # disable=None: no bar when the error stream is no terminal; nor among graphs that are printed.
+    with tqdm(unit=" expressions", file=sys.stderr, disable=None if out else True, delay=0.5) as bar:
         for item in _inputs(paths, latex, run):
             run.convert(item)
             bar.update()
