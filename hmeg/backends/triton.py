@@ -20,9 +20,12 @@ def _import_kernels() -> ModuleType:
     if importlib.util.find_spec("hmeg_kernels") is not None:
         return importlib.import_module("hmeg_kernels")
     source = Path(__file__).parents[2] / "kernels" / "triton" / "__init__.py"
-    spec = importlib.util.spec_from_file_location("hmeg_kernels", source, submodule_search_locations=[str(source.parent)])
-    if spec is None or spec.loader is None or not source.exists():
+    if not source.exists():
         raise ImportError("the package hmeg_kernels is not installed")
+    where = [str(source.parent)]
+    spec = importlib.util.spec_from_file_location("hmeg_kernels", source, submodule_search_locations=where)
+    assert spec is not None
+    assert spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules["hmeg_kernels"] = package
     spec.loader.exec_module(package)

@@ -16,8 +16,9 @@ def box_soft_mask(boxes: Tensor, size: tuple[int, int], *, backend: str | None =
 
     boxes    (V, 4) floating: x0, y0, x1, y1 in units of the image, y down; anything outside [0, 1] is off-canvas
     size     (H, W), at least 1 each; the grid points are x = j / (W - 1), y = i / (H - 1)
-    returns  (V, 1, H, W), r(t) r(u) with t = (x - x0) / (x1 - x0), u likewise, r(t) = clamp(min(8t + 1/2, 17/2 - 8t), 0, 1):
-             bilinear, zero-padded, half-pixel sampling of an 8 x 8 image of ones stretched over the box
+    returns  (V, 1, H, W), r(t) r(u) with t = (x - x0) / (x1 - x0), u likewise in y, and
+             r(t) = clamp(min(8t + 1/2, 17/2 - 8t), 0, 1): bilinear, zero-padded, half-pixel sampling of an 8 x 8 image
+             of ones stretched over the box
 
     Differentiable once, in boxes. Inverted boxes count as sorted; a box with a side under 1e-6 gives zeros and no
     gradient through that side; a box with a NaN gives NaN for that symbol only.

@@ -59,7 +59,9 @@ def _backward(ctx: Any, grad_crops: Tensor) -> tuple[Tensor | None, ...]:
     return *grads, None, None, None, None
 
 
-define("crop_boxes(Tensor images, Tensor boxes, Tensor batch, SymInt height, SymInt width, str backend) -> Tensor", _fake)
+define(
+    "crop_boxes(Tensor images, Tensor boxes, Tensor batch, SymInt height, SymInt width, str backend) -> Tensor", _fake
+)
 define(
     "crop_boxes_backward(Tensor grad_crops, Tensor images, Tensor boxes, Tensor batch, str backend)"
     " -> (Tensor, Tensor)",

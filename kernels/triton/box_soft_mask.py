@@ -6,9 +6,10 @@ atomically and results are the same from run to run. Sums are made in float32, i
 
 from __future__ import annotations
 
+from torch import Tensor
+
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from .runtime import kernel
 
@@ -68,10 +69,10 @@ def forward_kernel(boxes, masks, height, width, WIDE: tl.constexpr, COLUMNS: tl.
     symbol = (tl.program_id(0) // bands).to(tl.int64)
     x0, y0, x1, y1 = _box(boxes, symbol, acc)
     rows = tl.program_id(0) % bands * ROWS + tl.arange(0, ROWS)
-    down, _, _ = _ramp(y0, y1, rows, height, acc)
+    down, _y0, _y1 = _ramp(y0, y1, rows, height, acc)
     for first in range(0, width, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        across, _, _ = _ramp(x0, x1, columns, width, acc)
+        across, _x0, _x1 = _ramp(x0, x1, columns, width, acc)
         offsets = (symbol * height + rows[:, None]) * width + columns[None, :]
         inside = (rows[:, None] < height) & (columns[None, :] < width)
         tl.store(masks + offsets, (down[:, None] * across[None, :]).to(masks.dtype.element_ty), mask=inside)
