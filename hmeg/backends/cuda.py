@@ -26,6 +26,13 @@ class Device(Protocol):
     def launcher(self, name: str) -> Callable[..., Any]: ...
     def guard(self, tensor: Tensor) -> AbstractContextManager[Any]: ...
     def stream(self, tensor: Tensor) -> int: ...
+    def given(self, tensor: Tensor) -> Tensor:
+        """The tensor as a kernel reads it: contiguous."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """A tensor for a kernel to fill, on the device and of the type of another."""
+        ...
 
 
 class NativeDevice:
@@ -63,6 +70,12 @@ class NativeDevice:
     def stream(self, tensor: Tensor) -> int:
         return torch.cuda.current_stream(tensor.device).cuda_stream
 
+    def given(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous()
+
+    def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return like.new_empty(shape, dtype=dtype)
+
 
 class CudaBackend(Backend):
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
@@ -90,18 +103,19 @@ class CudaBackend(Backend):
             self._device.launcher(name)(*arguments, self._device.stream(on))
 
     def box_soft_mask(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        boxes = boxes.contiguous()
-        masks = boxes.new_empty((len(boxes), 1, height, width))
+        boxes = self._device.given(boxes)
+        masks = self._device.empty((len(boxes), 1, height, width), boxes)
         self._launch("box_soft_mask_forward", boxes, DTYPE_CODES[boxes.dtype], boxes.data_ptr(), masks.data_ptr(),
                      len(boxes), height, width)  # fmt: skip
         return masks
 
     def box_soft_mask_backward(self, grad_masks: Tensor, boxes: Tensor) -> Tensor:
-        grad_masks, boxes = grad_masks.contiguous(), boxes.contiguous()
-        grad_boxes = torch.empty_like(boxes)
+        grad_masks, boxes = self._device.given(grad_masks), self._device.given(boxes)
+        grad_boxes = self._device.empty(tuple(boxes.shape), boxes)
         height, width = grad_masks.shape[2:]
         tiles = -(-height // BOX_SOFT_MASK_TILE_ROWS)
-        partial = boxes.new_empty((len(boxes) * tiles * 4 if tiles > 1 else 0,), dtype=accumulator(boxes.dtype))
+        sums = len(boxes) * tiles * 4 if tiles > 1 else 0
+        partial = self._device.empty((sums,), boxes, accumulator(boxes.dtype))
         self._launch("box_soft_mask_backward", boxes, DTYPE_CODES[boxes.dtype], grad_masks.data_ptr(), boxes.data_ptr(),
                      grad_boxes.data_ptr(), partial.data_ptr(), len(boxes), height, width)  # fmt: skip
         return grad_boxes

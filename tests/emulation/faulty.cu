@@ -33,6 +33,8 @@ HMEG_KERNEL divergent_shuffle(float* out) {
   out[thread_index()] = value;
 }
 
+HMEG_KERNEL one_too_far(float* out) { out[thread_index() + 1] = 1.0f; }
+
 HMEG_KERNEL misaligned(const float* in, float* out) {
   out[thread_index()] = load_pack<4>(in + 1).items[0];
 }
@@ -58,11 +60,12 @@ HMEG_KERNEL shift_down(const float* in, float* out) {
 }  // namespace
 }  // namespace hmeg
 
-extern "C" const char* run_case(int64_t which, const void* in, void* out, int64_t blocks) {
+extern "C" const char* hmeg_cuda_case(int64_t which, const void* in, void* out, int64_t blocks) {
   using namespace hmeg;
   const auto* const from = static_cast<const float*>(in);
   auto* const to = static_cast<float*>(out);
   switch (which) {
+    case 9: return launch<kBlock>(one_too_far, blocks, nullptr, to);
     case 0: return launch<kBlock>(reverse<true>, blocks, nullptr, from, to);
     case 1: return launch<kBlock>(reverse<false>, blocks, nullptr, from, to);
     case 2: return launch<kBlock>(outside_shared, blocks, nullptr, to);

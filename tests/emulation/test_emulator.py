@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from .device import EmulatedDevice
 from .library import EMULATOR, ORDERS, Library, build, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
@@ -20,7 +22,7 @@ def library() -> Library:
 def run(library: Library, case: int, blocks: int = 1, outputs: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
     given = np.random.RandomState(0).standard_normal(blocks * BLOCK).astype(np.float32)
     result = np.zeros(blocks * outputs, dtype=np.float32)
-    library.call("run_case", case, given.ctypes.data, result.ctypes.data, blocks)
+    library.call("hmeg_cuda_case", case, given.ctypes.data, result.ctypes.data, blocks)
     return given, result
 
 
@@ -83,3 +85,13 @@ def test_shuffle_down_keeps_the_last_lanes(library: Library) -> None:
     for warp in range(2):
         lanes = given[32 * warp : 32 * warp + 32]
         assert np.array_equal(result[32 * warp : 32 * warp + 32], np.concatenate([lanes[3:], lanes[-3:]]))
+
+
+def test_write_outside_a_tensor_is_found(library: Library) -> None:
+    device = EmulatedDevice(library, "ascending")
+    given, out = device.given(torch.randn(BLOCK)), device.empty((BLOCK,), torch.zeros(1))
+    device.launcher("case")(0, given.data_ptr(), out.data_ptr(), 1)
+    assert torch.equal(out, given.flip(0))
+    out = device.empty((BLOCK,), torch.zeros(1))
+    with pytest.raises(RuntimeError, match="case wrote outside a tensor of 64 items"):
+        device.launcher("case")(9, 0, out.data_ptr(), 1)

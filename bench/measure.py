@@ -1,0 +1,101 @@
+"""One measurement: agreement with the baseline first, then time, then memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Results = Sequence[Tensor]
+MAX_SECONDS = 3.0  # of timing, per subject
+MIN_ROUNDS, MAX_ROUNDS = 20, 2000
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function to time in several implementations.
+
+    name       <operator>/<workload>/<forward|train>
+    baseline   the published formulation in eager PyTorch; returns outputs, then gradients
+    tolerance  of results, as a share of max(1, largest |value|)
+    """
+
+    name: str
+    baseline: Callable[[], Results]
+    tolerance: float
+
+
+def train(function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tensor) -> Callable[[], Results]:
+    """Forward and backward as one call: the output and the gradient of every input."""
+    leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+
+    def step() -> Results:
+        output = function(*leaves)
+        return [output.detach(), *torch.autograd.grad(output, leaves, grad)]
+
+    return step
+
+
+def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Results], device: str) -> None:
+    """Times ``function`` under pytest-benchmark; fails before timing where its results are not the baseline's."""
+    _check_agreement(case, subject, function)
+    synchronize = torch.cuda.synchronize if device == "cuda" else _nothing
+
+    def once() -> None:
+        function()
+        synchronize()
+
+    for _ in range(3):
+        once()
+    seconds = _seconds(once)
+    rounds = int(min(max(MAX_SECONDS / seconds, MIN_ROUNDS), MAX_ROUNDS))
+    benchmark.extra_info.update(
+        case=case.name,
+        subject=subject,
+        extra_bytes=_extra_bytes(function, device),
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+    )
+    benchmark.pedantic(once, rounds=rounds, iterations=1, warmup_rounds=5)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _seconds(once: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    once()
+    return time.perf_counter() - begin
+
+
+def _check_agreement(case: Case, subject: str, function: Callable[[], Results]) -> None:
+    for i, (got, want) in enumerate(zip(function(), case.baseline(), strict=True)):
+        limit = case.tolerance * max(1.0, float(want.abs().max()))
+        worst = float((got.double() - want.double()).abs().max())
+        assert worst <= limit, f"{case.name}: result {i} of {subject} is off by {worst:.3g} (allowed {limit:.3g})"
+
+
+def _extra_bytes(function: Callable[[], Results], device: str) -> int:
+    """Peak memory that torch's allocators hand out during a call, beyond what the results keep."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        results = function()
+        peak = torch.cuda.max_memory_allocated() - before
+    else:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            results = function()
+        held = peak = 0
+        for event in profile.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                peak = max(peak, held)
+    kept = sum(result.numel() * result.element_size() for result in results)
+    return max(0, peak - kept)
