@@ -34,7 +34,8 @@ def run(files: list[str], selection: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-                   "-o", "addopts=", "-o", "python_files=bench_*.py", f"--benchmark-json={report}", "--benchmark-columns=median,iqr,rounds",
+                   "-o", "addopts=", "-o", "python_files=bench_*.py",
+                   f"--benchmark-json={report}", "--benchmark-columns=median,iqr,rounds",
                    *(str(HERE / f) for f in files)]  # fmt: skip
         if selection:
             command += ["-k", selection]
