@@ -15,6 +15,8 @@ if not torch.cuda.is_available():
 
 from targets import Target, target
 
+from hmeg import backends
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
@@ -24,6 +26,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder `shared` beside the repository")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def registered_backends() -> Iterator[None]:
+    """Backends that a test registers are gone after it."""
+    before = dict(backends._backends)
+    yield
+    backends._backends.clear()
+    backends._backends.update(before)
 
 
 @pytest.fixture

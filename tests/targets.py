@@ -6,6 +6,7 @@ reference · cpu-portable, cpu-avx2, cpu-avx512 (one instruction set each) · em
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,6 +16,7 @@ from emulation.device import emulated_backend
 from emulation.library import ORDERS, compiler
 
 from hmeg import backends
+from hmeg.backends.base import Backend
 from hmeg.backends.cpu import CpuBackend
 from hmeg.backends.cuda import CudaBackend
 from hmeg.backends.reference import ReferenceBackend
@@ -45,33 +47,33 @@ def targets(operator: str) -> list[str]:
 
 
 @cache
-def _prepared(name: str) -> Target | str:
-    """The target, its backend registered, or why it cannot run here."""
+def _prepared(name: str) -> tuple[Target, Backend] | str:
+    """The target and its backend, or why it cannot run here."""
     kind, _, detail = name.partition("-")
+    backend: Backend
     if kind == "cpu":
-        variant = CpuBackend(CPU_VARIANTS.index(detail))
-        if variant.unavailable():
-            return str(variant.unavailable())
-        import hmeg._C
-
-        if detail not in hmeg._C.build_info()["cpu_variants"]:
-            return f"this processor does not run {detail}"
-        variant.name = name
-        backends.register(variant)
+        backend = CpuBackend(CPU_VARIANTS.index(detail))
+        backend.name = name
     elif kind == "emulated":
         if compiler() is None:
             return "no C++ compiler to build the emulator with"
-        backends.register(emulated_backend(detail))
-    status = backends.explain()[name]
-    if not status["available"]:
-        return status["reason"]
+        backend = emulated_backend(detail)
+    else:
+        backend = backends._backends[name]
+    reason = backend.unavailable()
+    if reason:
+        return reason
+    if kind == "cpu" and detail not in importlib.import_module("hmeg._C").build_info()["cpu_variants"]:
+        return f"this processor does not run {detail}"
     on_gpu = kind == "cuda" or (kind == "triton" and torch.cuda.is_available())
-    return Target(name, "cuda" if on_gpu else "cpu", _CLASSES[name].dtypes)
+    return Target(name, "cuda" if on_gpu else "cpu", backend.dtypes), backend
 
 
 def target(name: str) -> Target:
-    """The target of that name; skips the test, saying why, where it cannot run."""
+    """The target of that name, registered for this test; skips the test, saying why, where it cannot run."""
     prepared = _prepared(name)
     if isinstance(prepared, str):
         pytest.skip(f"{name}: {prepared}")
-    return prepared
+    chosen, backend = prepared
+    backends.register(backend)  # conftest.py takes it back after the test
+    return chosen
