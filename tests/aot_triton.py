@@ -18,27 +18,22 @@ _import_kernels()
 from hmeg_kernels import box_soft_mask  # noqa: E402
 
 TYPES = ("fp32", "fp64", "fp16", "bf16")
-# kernel, arguments that are tensors, other arguments with their types, compile-time constants but WIDE
-KERNELS: list[tuple[Any, list[str], dict[str, str], dict[str, int]]] = [
-    (box_soft_mask.forward_kernel, ["boxes", "masks"], {"height": "i32", "width": "i32"}, {"COLUMNS": 64}),
-    (
-        box_soft_mask.backward_kernel,
-        ["grad_masks", "boxes", "grad_boxes"],
-        {"height": "i32", "width": "i32"},
-        {"COLUMNS": 64},
-    ),
+# kernel, arguments that are tensors, compile-time constants but WIDE and those of its configurations
+KERNELS: list[tuple[Any, list[str], dict[str, int]]] = [
+    (box_soft_mask.forward_kernel, ["boxes", "masks"], {"HEIGHT": 64, "WIDTH": 64, "COLUMNS": 64}),
+    (box_soft_mask.backward_kernel, ["grad_masks", "boxes", "grad_boxes"], {"HEIGHT": 64, "WIDTH": 64, "COLUMNS": 64}),
 ]
 
 
 def main() -> None:
     for capability in map(int, sys.argv[1:]):
-        for tuned, tensors, scalars, constants in KERNELS:
+        for tuned, tensors, constants in KERNELS:
             for kind in TYPES:
                 # One type is enough to compile every configuration.
                 for config in tuned.configs if kind == "fp32" else tuned.configs[:1]:
                     values = {**constants, **config.kwargs, "WIDE": kind == "fp64"}
-                    signature = {name: f"*{kind}" for name in tensors} | scalars
-                    signature |= {name: "constexpr" for name in values}
+                    signature = dict.fromkeys(tensors, f"*{kind}")
+                    signature |= dict.fromkeys(values, "constexpr")
                     function = tuned.fn
                     ordered = {name: signature[name] for name in function.arg_names}
                     compiled = triton.compile(

@@ -1,7 +1,8 @@
 """box_soft_mask in Triton: boxes (V, 4) -> masks (V, H, W), and the gradient of the boxes.
 
 A program owns a band of rows of one symbol's mask (forward) or one whole mask (backward), so nothing is added
-atomically and results are the same from run to run. Sums are made in float32, in float64 for float64.
+atomically and results are the same from run to run. Sums are made in float32, in float64 for float64. Sizes are
+compile-time constants: a model has few of them, and loops of known length need no support from the interpreter.
 """
 
 from __future__ import annotations
@@ -61,27 +62,42 @@ def _box(boxes, symbol, acc: tl.constexpr):
     return x0, y0, x1, y1
 
 
-@kernel(_FORWARD_CONFIGS, key=["height", "width"])
+@kernel(_FORWARD_CONFIGS, key=["HEIGHT", "WIDTH"])
 @triton.jit
-def forward_kernel(boxes, masks, height, width, WIDE: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr):
+def forward_kernel(
+    boxes,
+    masks,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
     acc: tl.constexpr = tl.float64 if WIDE else tl.float32
-    bands = tl.cdiv(height, ROWS)
+    bands = tl.cdiv(HEIGHT, ROWS)
     symbol = (tl.program_id(0) // bands).to(tl.int64)
     x0, y0, x1, y1 = _box(boxes, symbol, acc)
     rows = tl.program_id(0) % bands * ROWS + tl.arange(0, ROWS)
-    down, _y0, _y1 = _ramp(y0, y1, rows, height, acc)
-    for first in range(0, width, COLUMNS):
+    down, _y0, _y1 = _ramp(y0, y1, rows, HEIGHT, acc)
+    for first in range(0, WIDTH, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        across, _x0, _x1 = _ramp(x0, x1, columns, width, acc)
-        offsets = (symbol * height + rows[:, None]) * width + columns[None, :]
-        inside = (rows[:, None] < height) & (columns[None, :] < width)
+        across, _x0, _x1 = _ramp(x0, x1, columns, WIDTH, acc)
+        offsets = (symbol * HEIGHT + rows[:, None]) * WIDTH + columns[None, :]
+        inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
         tl.store(masks + offsets, (down[:, None] * across[None, :]).to(masks.dtype.element_ty), mask=inside)
 
 
-@kernel(_BACKWARD_CONFIGS, key=["height", "width"])
+@kernel(_BACKWARD_CONFIGS, key=["HEIGHT", "WIDTH"])
 @triton.jit
 def backward_kernel(
-    grad_masks, boxes, grad_boxes, height, width, WIDE: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr
+    grad_masks,
+    boxes,
+    grad_boxes,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
     acc: tl.constexpr = tl.float64 if WIDE else tl.float32
     symbol = tl.program_id(0).to(tl.int64)
@@ -90,18 +106,18 @@ def backward_kernel(
     by_x1 = tl.zeros((COLUMNS,), dtype=acc)
     by_y0 = tl.zeros((ROWS,), dtype=acc)
     by_y1 = tl.zeros((ROWS,), dtype=acc)
-    for first_column in range(0, width, COLUMNS):
+    for first_column in range(0, WIDTH, COLUMNS):
         columns = first_column + tl.arange(0, COLUMNS)
-        across, across_by_x0, across_by_x1 = _ramp(x0, x1, columns, width, acc)
-        within_columns = ((across != 0.0) | (across_by_x0 != 0.0) | (across_by_x1 != 0.0)) & (columns < width)
+        across, across_by_x0, across_by_x1 = _ramp(x0, x1, columns, WIDTH, acc)
+        within_columns = ((across != 0.0) | (across_by_x0 != 0.0) | (across_by_x1 != 0.0)) & (columns < WIDTH)
         column_sums = tl.zeros((COLUMNS,), dtype=acc)
-        for first_row in range(0, height, ROWS):
+        for first_row in range(0, HEIGHT, ROWS):
             rows = first_row + tl.arange(0, ROWS)
-            down, down_by_y0, down_by_y1 = _ramp(y0, y1, rows, height, acc)
-            within_rows = ((down != 0.0) | (down_by_y0 != 0.0) | (down_by_y1 != 0.0)) & (rows < height)
+            down, down_by_y0, down_by_y1 = _ramp(y0, y1, rows, HEIGHT, acc)
+            within_rows = ((down != 0.0) | (down_by_y0 != 0.0) | (down_by_y1 != 0.0)) & (rows < HEIGHT)
             # The gradient is read inside the box's support only: elsewhere the mask is zero whatever the box does.
             inside = within_rows[:, None] & within_columns[None, :]
-            offsets = (symbol * height + rows[:, None]) * width + columns[None, :]
+            offsets = (symbol * HEIGHT + rows[:, None]) * WIDTH + columns[None, :]
             grad = tl.load(grad_masks + offsets, mask=inside, other=0.0).to(acc)
             down = tl.where(within_rows, down, 0.0)
             column_sums += tl.sum(grad * down[:, None], axis=0)
@@ -126,7 +142,7 @@ def box_soft_mask_forward(boxes: Tensor, masks: Tensor) -> None:
     symbols, _, height, width = masks.shape
     if symbols:
         forward_kernel[lambda meta: (symbols * triton.cdiv(height, meta["ROWS"]),)](
-            boxes, masks, height, width, WIDE=boxes.element_size() == 8, COLUMNS=_columns(width)
+            boxes, masks, HEIGHT=height, WIDTH=width, WIDE=boxes.element_size() == 8, COLUMNS=_columns(width)
         )
 
 
@@ -135,5 +151,11 @@ def box_soft_mask_backward(grad_masks: Tensor, boxes: Tensor, grad_boxes: Tensor
     symbols, _, height, width = grad_masks.shape
     if symbols:
         backward_kernel[(symbols,)](
-            grad_masks, boxes, grad_boxes, height, width, WIDE=boxes.element_size() == 8, COLUMNS=_columns(width)
+            grad_masks,
+            boxes,
+            grad_boxes,
+            HEIGHT=height,
+            WIDTH=width,
+            WIDE=boxes.element_size() == 8,
+            COLUMNS=_columns(width),
         )
