@@ -181,9 +181,9 @@ def test_reference_is_sampling_of_an_image_of_ones() -> None:
 
 @pytest.mark.parametrize("backend", ["reference", "cpu-portable", "triton"], indirect=True)
 def test_registered(backend: Target) -> None:
-    boxes = some.ordinary(3).float()
+    boxes = some.ordinary(3).float().to(backend.device)
     check_registration("box_soft_mask", (boxes.requires_grad_(), 6, 8, backend.name))
-    grad = cotangents((torch.empty(3, 1, 6, 8),))[0].float()
+    grad = cotangents((torch.empty(3, 1, 6, 8),))[0].to(boxes)
     check_registration("box_soft_mask_backward", (grad, boxes.detach(), backend.name))
 
 
