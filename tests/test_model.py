@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hmeg import ops
 from hmeg.graph import GraphBatch, Relation, SymbolGraph
@@ -22,9 +23,10 @@ from hmeg.model import (
     ObjectDiscriminator,
     PatchDiscriminator,
 )
-from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, coordinate_channels
+from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, compose_in_boxes, coordinate_channels
 from hmeg.model.cost import multiply_adds
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.image_model import Windows
 from hmeg.model.layout import AttentionReadout
 from hmeg.model.triple_conv import GraphTripleConv
 
@@ -46,7 +48,7 @@ TINY = ModelConfig(
     layout_num_layers=3,
     box_noise_dim=6,
 )
-PLAIN_AND_COORDINATES = [TINY, replace(TINY, box_coordinates=True)]
+PLAIN_AND_COORDINATES = [TINY, replace(TINY, box_coordinates=True, symbol_channels=3)]
 
 GRAPHS = [
     SymbolGraph(
@@ -339,36 +341,80 @@ def test_box_coordinates_against_a_direct_computation() -> None:
         left, top = (x0 + x1) / 2 - w / 2, (y0 + y1) / 2 - h / 2
         for i in range(6):
             for j in range(9):
-                channels = [1, (j / 8 - left) / w, (i / 5 - top) / h, np.log(w), np.log(h)]
-                expected[batch[v], :, i, j] += masks[v, 0, i, j].item() * np.array(channels)
+                across, down = 2 * (j / 8 - left) / w - 1, 2 * (i / 5 - top) / h - 1
+                expected[batch[v], :, i, j] += masks[v, 0, i, j].item() * np.array(
+                    [1, across, down, np.log(w), np.log(h)]
+                )
     assert np.abs(result.numpy() - expected).max() < 1e-12
 
 
+def test_box_coordinates_run_from_minus_one_to_one_and_stay_in_the_box() -> None:
+    box = torch.tensor([[0.25, 0.25, 0.75, 0.75]]).double()
+    cover, across, down, *_ = compose_in_boxes(None, box, torch.zeros(1, dtype=torch.int64), 64, 1)[0]
+    assert cover[32, 32] == 1 and cover[:, :13].abs().max() == 0
+    centres = (torch.arange(18, 46).double() + 0.5) / 64  # pixel centres inside the box
+    assert torch.allclose(across[32, 18:46], (centres - 0.5) / 0.25, atol=1e-12)
+    assert torch.allclose(down, across.T)
+    assert across.abs().max() <= 1.25
+
+
+def test_a_symbol_looks_the_same_wherever_it_stands() -> None:
+    batch = torch.zeros(1, dtype=torch.int64)
+    here = compose_in_boxes(None, torch.tensor([[0.125, 0.25, 0.25, 0.5]]).double(), batch, 64, 1)
+    there = compose_in_boxes(None, torch.tensor([[0.625, 0.375, 0.75, 0.625]]).double(), batch, 64, 1)
+    assert torch.allclose(here.roll((8, 32), (2, 3)), there, atol=1e-12)
+
+
 def test_box_coordinates_gradients() -> None:
-    boxes = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.5, 0.5, 0.501, 0.75]]).double().requires_grad_()
-    masks = torch.rand(2, 1, 3, 4, generator=torch.Generator().manual_seed(0)).double()
+    boxes = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.5, 0.5, 0.53, 0.75]]).double().requires_grad_()
+    vectors = torch.rand(2, 3, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    batch = torch.zeros(2, dtype=torch.int64)
+    weight = torch.rand(1, 8, 7, 7, generator=torch.Generator().manual_seed(1)).double()
 
-    def channels(b: Tensor) -> Tensor:
-        return coordinate_channels(ops.compose_layout(masks, box_features(b), torch.zeros(2, dtype=torch.int64), 1))
+    def channels(b: Tensor, v: Tensor) -> Tensor:
+        return compose_in_boxes(v, b, batch, 7, 1) * weight
 
-    assert torch.autograd.gradcheck(channels, (boxes,))
+    assert torch.autograd.gradcheck(channels, (boxes, vectors))
     degenerate = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.9, 0.1, 0.1]]).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(channels(degenerate).sum(), degenerate)
+    (gradient,) = torch.autograd.grad(channels(degenerate, vectors).sum(), degenerate)
     assert torch.isfinite(gradient).all()
 
 
 @torch.no_grad()
-def test_box_coordinates_are_layout_channels() -> None:
-    """The five channels come after the node vectors, in the model's first layout."""
-    graph, config = GraphBatch.from_graphs(GRAPHS), PLAIN_AND_COORDINATES[1]
+def test_channels_in_boxes_come_after_the_upsampled_node_vectors() -> None:
+    """Coordinates, then symbol vectors; both are part of the layout that the model reports."""
+    config = replace(TINY, box_coordinates=True, symbol_channels=3)
+    graph, boxes = GraphBatch.from_graphs(GRAPHS), some_boxes(8)
     model = build(config).image_model
-    nodes, masks = torch.rand(8, 10), torch.rand(8, 1, 16, 16)
-    layout = model.compose(nodes, masks, some_boxes(8), graph)
-    plain = ops.compose_layout(masks, nodes, graph.batch, 3)
-    cover = ops.compose_layout(masks, torch.ones(8, 1), graph.batch, 3)
-    assert layout.shape == (3, 15, 16, 16)
-    assert torch.allclose(layout[:, :10], plain)
-    assert torch.allclose(layout[:, 10:11], cover)
+    layout = model(graph, noise_for(config, graph)[1], boxes).layout
+    assert layout.shape == (3, config.gconv_dim + 5 + 3, config.image_size, config.image_size)
+    assert model.symbol_vectors is not None
+    in_boxes = compose_in_boxes(model.symbol_vectors(graph.symbols), boxes, graph.batch, config.mask_size, 3)
+    expected = F.interpolate(in_boxes, scale_factor=4.0, mode="bilinear")
+    assert torch.allclose(layout[:, config.gconv_dim :], expected)
+
+
+@pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
+@torch.no_grad()
+def test_windows_are_parts_of_the_whole_image(config: ModelConfig) -> None:
+    """Away from a window's border, which the convolutions cannot look beyond, it is what the whole image shows."""
+    config = replace(config, refinement_dims=(6, 5, 4))  # three stages: a receptive field that fits into a window
+    graph, boxes = GraphBatch.from_graphs(GRAPHS), some_boxes(8)
+    model = build(config).image_model
+    noise = noise_for(config, graph)[1]
+    windows = Windows(torch.tensor([0, 2]), torch.tensor([0, 4]), torch.tensor([4, 0]), side=12)
+    whole = model(graph, noise, boxes)
+    part = model(graph, windows.cut(noise, 4), boxes, windows=windows)
+    middle = slice(22, 26)
+    for i, (expression, top, left) in enumerate([(0, 0, 16), (2, 16, 0)]):
+        expected = whole.images[64][expression, :, top : top + 48, left : left + 48]
+        assert torch.allclose(part.images[64][i, :, middle, middle], expected[:, middle, middle], atol=1e-5)
+    assert part.images[16].shape == (2, 2, 12, 12)
+
+
+def test_symbol_channels_need_box_coordinates() -> None:
+    with pytest.raises(ValueError, match="box_coordinates"):
+        replace(TINY, symbol_channels=3)
 
 
 # --- discriminators --------------------------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
 from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
 from hmeg.training.loop import LoopConfig
 
-_CHOICES = {"model": ("base", "small"), "precision": ("fp32", "bf16")}
+_CHOICES = {"model": ("base", "small"), "precision": ("fp32", "bf16"), "pixel_loss": ("l1", "l2")}
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in value.split(","))
+        return tuple(int(part) for part in value.split(",") if part)
     except ValueError:
         raise click.BadParameter(f"{value!r} is no list of numbers such as 64,128,256") from None
 
@@ -37,7 +37,8 @@ def _config_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]],
                 keywords = {"callback": _numbers, "metavar": "N,N,..."}
             flag = "--" + entry.name.replace("_", "-")
             text = entry.metadata["help"]
-            function = click.option(flag, entry.name, default=default, show_default=True, help=text, **keywords)(function)
+            keywords.update(default=default, show_default=True, help=text)
+            function = click.option(flag, entry.name, **keywords)(function)
         return function
 
     return add

@@ -2,14 +2,17 @@
 
 The published layout says which symbol a pixel belongs to, but where in the symbol only through what convolutions can
 infer from the mask's edges. Narrow decoders cannot, so ``ModelConfig.box_coordinates`` adds five channels.
-With m_v the mask of symbol v, X and Y as everywhere (j / (W - 1), i / (H - 1)), w and h the sides of its box:
+With m_v the fixed soft mask of symbol v (``ops.box_soft_mask``: exactly zero outside the box, so that coordinates stay
+in [-1.25, 1.25]), X and Y as everywhere (j / (W - 1), i / (H - 1)), w and h the sides of its box:
 
     cover = sum m_v
-    t     = sum m_v (X - x0_v) / w_v
-    u     = sum m_v (Y - y0_v) / h_v
+    t     = sum m_v (2 (X - x0_v) / w_v - 1)
+    u     = sum m_v (2 (Y - y0_v) / h_v - 1)
     sum m_v log w_v,   sum m_v log h_v
 
-Sides below 1/64 count as 1/64, about the box's centre: t and u stay in about [0, 1] inside any box.
+Sides below 1/64 count as 1/64, about the box's centre. Composed at the masks' size and interpolated linearly from
+there. Unlike the published masks, which put the outer grid points on the image's border, these channels are sampled at
+pixel centres, (j + 1/2) / W, so that they look the same wherever in the image a symbol stands.
 """
 
 from __future__ import annotations
@@ -17,20 +20,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hmeg import ops
+
 SMALLEST_SIDE = 1 / 64
 NUM_FEATURES = 7  # what box_features gives per symbol
-NUM_CHANNELS = 5  # what coordinate_channels makes of them
 
 
 def box_features(boxes: Tensor) -> Tensor:
-    """boxes (V, 4) -> (V, 7): 1, 1/w, -x0/w, 1/h, -y0/h, log w, log h. Differentiable.
+    """boxes (V, 4) -> (V, 7): 1, slope and shift of t, slope and shift of u, log w, log h. Differentiable.
 
     t and u are affine in X and Y, so composing these features like any others is enough to have them.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     side = (high - low).clamp(min=SMALLEST_SIDE)
     start = (low + high - side) / 2
-    (slope_x, slope_y), (shift_x, shift_y) = (1 / side).unbind(1), (-start / side).unbind(1)
+    (slope_x, slope_y), (shift_x, shift_y) = (2 / side).unbind(1), (-2 * start / side - 1).unbind(1)
     log_w, log_h = side.log().unbind(1)
     return torch.stack([torch.ones_like(slope_x), slope_x, shift_x, slope_y, shift_y, log_w, log_h], dim=1)
 
@@ -42,3 +46,19 @@ def coordinate_channels(composed: Tensor) -> Tensor:
     across = torch.linspace(0, 1, width, dtype=composed.dtype, device=composed.device)
     down = torch.linspace(0, 1, height, dtype=composed.dtype, device=composed.device)[:, None]
     return torch.stack([cover, slope_x * across + shift_x, slope_y * down + shift_y, log_w, log_h], dim=1)
+
+
+def compose_in_boxes(
+    symbol_vectors: Tensor | None, boxes: Tensor, batch: Tensor, size: int, num_graphs: int
+) -> Tensor:
+    """The coordinate channels, then symbol_vectors (V, S) under the same fixed masks.
+
+    boxes (V, 4) -> (N, 5 + S, size, size). Differentiable in boxes and vectors.
+    """
+    # Operators sample at j / (size - 1); in these boxes' frame that is the pixel centre (j + 1/2) / size.
+    boxes = (boxes * size - 0.5) / (size - 1)
+    features = box_features(boxes)
+    if symbol_vectors is not None:
+        features = torch.cat([features, symbol_vectors], dim=1)
+    composed = ops.box_layout(features, boxes, batch, (size, size), num_graphs)
+    return torch.cat([coordinate_channels(composed[:, :NUM_FEATURES]), composed[:, NUM_FEATURES:]], dim=1)

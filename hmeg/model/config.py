@@ -27,6 +27,9 @@ class ModelConfig:
     mask_size             side of the soft masks and the first layout, a quarter of ``image_size``
     box_coordinates       five more layout channels that say where in its box a pixel lies
                           (:mod:`hmeg.model.box_coordinates`; not part of the published model)
+    symbol_channels       layout channels that hold a learned embedding of the symbol itself under its box's fixed mask,
+                          needs ``box_coordinates`` (our own extension as well: glyphs are learned much sooner when the
+                          symbol need not travel through the graph convolutions first)
     layout_embedding_dim  embeddings and node vectors of the layout generator
     layout_hidden_dim     hidden width of its perceptrons
     layout_num_layers     number of its graph convolutions
@@ -49,6 +52,7 @@ class ModelConfig:
     mask_hidden_dim: int = 64
     mask_size: int = 64
     box_coordinates: bool = False
+    symbol_channels: int = 0
     layout_embedding_dim: int = 128
     layout_hidden_dim: int = 512
     layout_num_layers: int = 5
@@ -67,10 +71,14 @@ class ModelConfig:
                     raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
             else:
                 largest = _LARGEST_DEPTH if field.name.endswith("num_layers") else _LARGEST_SIZE
+                smallest = 0 if field.name == "symbol_channels" else 1
                 for size in value if field.name == "refinement_dims" else (value,):
                     # bool is an int in Python, but no size
-                    if type(size) is not int or not 1 <= size <= largest:
-                        raise ValueError(f"configuration field {field.name} must be in 1..{largest}, got {value!r}")
+                    if type(size) is not int or not smallest <= size <= largest:
+                        allowed = f"{smallest}..{largest}"
+                        raise ValueError(f"configuration field {field.name} must be in {allowed}, got {value!r}")
+        if self.symbol_channels and not self.box_coordinates:
+            raise ValueError("configuration field symbol_channels needs box_coordinates")
         stages = len(self.refinement_dims)
         if not 3 <= stages <= 16:
             raise ValueError(f"refinement_dims needs 3 to 16 stages, got {stages}")
@@ -87,7 +95,7 @@ class ModelConfig:
     @property
     def layout_channels(self) -> int:
         """Channels of the layout, noise not counted."""
-        return self.gconv_dim + (5 if self.box_coordinates else 0)
+        return self.gconv_dim + self.symbol_channels + (5 if self.box_coordinates else 0)
 
     @staticmethod
     def named(name: str) -> ModelConfig:
@@ -121,18 +129,19 @@ class ModelConfig:
 BASE = ModelConfig()
 
 # Made for CPUs: about a sixteenth of base's decoder arithmetic (hmeg.model.cost counts it), one grey channel.
-# Layout (24), box coordinates (5) and noise (2) together are 31 channels: with 32 features and the smaller image the
-# last stage then reads 64, a multiple of what CPU convolutions work in.
+# Node vectors (8), symbols (16), box coordinates (5) and noise (2) together are 31 channels: with 32 features and the
+# smaller image the last stage then reads 64, a multiple of what CPU convolutions work in.
 SMALL = ModelConfig(
     name="small",
     image_channels=1,
     embedding_dim=32,
-    gconv_dim=24,
+    gconv_dim=8,
     gconv_hidden_dim=128,
     refinement_dims=(256, 128, 64, 32, 16),
     layout_noise_dim=2,
     mask_hidden_dim=16,
     box_coordinates=True,
+    symbol_channels=16,
     layout_embedding_dim=64,
     layout_hidden_dim=128,
     layout_num_layers=8,

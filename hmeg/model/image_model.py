@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hmeg import ops
 from hmeg.graph import GraphBatch
 
-from . import box_coordinates
+from .box_coordinates import compose_in_boxes
 from .config import ModelConfig
 from .decoder import ImageDecoder
 from .mask import LayoutUpsampler, MaskRefiner, match_format
-from .triple_conv import MLP, NUM_RELATION_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
+from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
 
 
 @dataclass
@@ -36,16 +37,39 @@ class ImageOutput:
     relation_scores: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Square parts of images: the decoder is convolutional, so it can be trained on where the ink is.
+
+    expression, top, left  (M,) int64: which expression, and the upper left corner in pixels of the soft masks
+    side                   in pixels of the soft masks; a multiple of what the decoder's stages halve
+    """
+
+    expression: Tensor
+    top: Tensor
+    left: Tensor
+    side: int
+
+    def cut(self, images: Tensor, scale: int) -> Tensor:
+        """images (N, C, scale S, scale S), S the masks' side -> (M, C, scale side, scale side)."""
+        steps = torch.arange(scale * self.side, device=images.device)
+        rows = (self.top * scale)[:, None] + steps
+        columns = (self.left * scale)[:, None] + steps
+        channels_last = images.permute(0, 2, 3, 1)
+        return channels_last[self.expression[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
 class ImageModel(nn.Module):
     """Graph convolutions, learned masks, composed and upsampled layout, cascaded refinement.
 
-    forward(graph, noise, boxes=None, resolutions=None, relation_scores=False) -> :class:`ImageOutput`
+    forward(graph, noise, boxes=None, resolutions=None, relation_scores=False, windows=None) -> :class:`ImageOutput`
 
     graph            expressions; ``graph.boxes`` is not read
     noise            (N, layout_noise_dim, 256, 256) standard normal
     boxes            (V, 4) in [0, 1]; None uses the model's own predictions
     resolutions      which images to make, some of ``config.resolutions`` (default: all three)
     relation_scores  whether to compute the auxiliary scores as well (their published loss weight is 0)
+    windows          paint these parts only: noise, layout and images are then those of the M windows, for training
 
     Differentiable in boxes, noise and weights. Under autocast the graph part and the masks stay in the weights'
     precision; the upsampling and the decoder, nearly all of the arithmetic, follow autocast.
@@ -61,7 +85,8 @@ class ImageModel(nn.Module):
         self.apply(init_linear_kaiming)
         init_box_head(self.box_head)
         self.mask_refiner = MaskRefiner(config.mask_hidden_dim, config.mask_size)
-        self.upsampler = LayoutUpsampler(config.layout_channels)
+        self.upsampler = LayoutUpsampler(config.gconv_dim)
+        self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, config.symbol_channels) if config.symbol_channels else None
         self.decoder = ImageDecoder(
             config.layout_channels + config.layout_noise_dim,
             config.refinement_dims,
@@ -76,9 +101,12 @@ class ImageModel(nn.Module):
         boxes: Tensor | None = None,
         resolutions: Collection[int] | None = None,
         relation_scores: bool = False,
+        windows: Windows | None = None,
     ) -> ImageOutput:
         config = self.config
-        expected = (graph.num_graphs, config.layout_noise_dim, config.image_size, config.image_size)
+        painted = graph.num_graphs if windows is None else len(windows.expression)
+        side = 4 * (config.mask_size if windows is None else windows.side)
+        expected = (painted, config.layout_noise_dim, side, side)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise must be {expected}, got {tuple(noise.shape)}")
         if boxes is not None and tuple(boxes.shape) != (len(graph.symbols), 4):
@@ -88,20 +116,25 @@ class ImageModel(nn.Module):
             predicted = self.box_head(nodes)
             used = predicted if boxes is None else boxes
             masks = self.mask_refiner(used)
-            layout = self.compose(nodes, masks, used, graph)
+            layout = ops.compose_layout(masks, nodes, graph.batch, graph.num_graphs)
             scores = self.relation_scores(graph, predicted) if relation_scores else None
+            in_boxes = self.compose_in_boxes(graph, used) if config.box_coordinates else None
+        if windows is not None:
+            layout = windows.cut(layout, 1)
+            in_boxes = None if in_boxes is None else windows.cut(in_boxes, 1)
         layout = self.upsampler(layout)
-        images = self.decoder(torch.cat([layout, match_format(noise, layout)], dim=1), resolutions)
-        return ImageOutput(images, predicted, masks, layout, scores)
+        layers = [layout]
+        if in_boxes is not None:
+            in_boxes = F.interpolate(match_format(in_boxes, layout), scale_factor=4.0, mode="bilinear")
+            layers.append(in_boxes)
+        layout = torch.cat([*layers, match_format(noise, layout)], dim=1)
+        images = self.decoder(layout, resolutions)
+        return ImageOutput(images, predicted, masks, layout[:, : config.layout_channels], scores)
 
-    def compose(self, nodes: Tensor, masks: Tensor, boxes: Tensor, graph: GraphBatch) -> Tensor:
-        """Node vectors (V, gconv_dim) under their masks -> layout (N, layout_channels, 64, 64)."""
-        if not self.config.box_coordinates:
-            return ops.compose_layout(masks, nodes, graph.batch, graph.num_graphs)
-        features = torch.cat([nodes, box_coordinates.box_features(boxes)], dim=1)
-        composed = ops.compose_layout(masks, features, graph.batch, graph.num_graphs)
-        layout, coordinates = composed.split([nodes.shape[1], box_coordinates.NUM_FEATURES], dim=1)
-        return torch.cat([layout, box_coordinates.coordinate_channels(coordinates)], dim=1)
+    def compose_in_boxes(self, graph: GraphBatch, boxes: Tensor) -> Tensor:
+        """The extension's channels (N, 5 + symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`."""
+        vectors = None if self.symbol_vectors is None else self.symbol_vectors(graph.symbols)
+        return compose_in_boxes(vectors, boxes, graph.batch, self.config.mask_size, graph.num_graphs)
 
     def relation_scores(self, graph: GraphBatch, predicted_boxes: Tensor) -> Tensor:
         """Auxiliary scores (E, 13) of every edge's relation, from predicted boxes and symbol embeddings."""

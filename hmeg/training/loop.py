@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -96,6 +97,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
+def load_checkpoint(run: Path) -> dict[str, Any]:
+    """The latest checkpoint of a run's folder, on the CPU; ValueError if there is none or it is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{run / CHECKPOINT} cannot be read: {error}") from error
+    if not isinstance(state, dict) or not {"step", "objects"} <= state.keys():
+        raise ValueError(f"{run / CHECKPOINT} is no checkpoint of hmeg train")
+    return state
+
+
 class TrainingRun:
     """A folder with a run's settings, losses and latest checkpoint.
 
@@ -114,10 +126,10 @@ class TrainingRun:
         checkpoint = self.out / CHECKPOINT
         if (self.out / CONFIG).exists() or checkpoint.exists():
             if not resume:
-                raise ValueError(f"{self.out} holds a run already: add --resume to go on with it, or choose another folder")
+                raise ValueError(f"{self.out} holds a run already: go on with it by --resume, or choose another folder")
             self._check_same(settings)
             if checkpoint.exists():
-                self._restore(checkpoint)
+                self._restore()
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomically(self.out / CONFIG, lambda path: path.write_text(json.dumps(settings, indent=1) + "\n"))
 
@@ -129,14 +141,14 @@ class TrainingRun:
             wanted = ", ".join(f"{k} was {found.get(k)!r}, now {settings[k]!r}" for k in different)
             raise ValueError(f"{self.out} was started with other settings: {wanted}")
 
-    def _restore(self, checkpoint: Path) -> None:
+    def _restore(self) -> None:
+        state = load_checkpoint(self.out)
         try:
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
-            self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{checkpoint} cannot be resumed from: {error}") from error
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ValueError(f"{self.out / CHECKPOINT} cannot be resumed from: {error}") from error
+        self.step = int(state["step"])
 
     def save(self) -> None:
         """Writes the checkpoint atomically."""
@@ -163,7 +175,7 @@ class TrainingRun:
                     wrong = [name for name, value in values.items() if not math.isfinite(value)]
                     if wrong:
                         raise FloatingPointError(
-                            f"step {self.step}: {', '.join(wrong)} not finite; the last checkpoint in {self.out} is kept"
+                            f"step {self.step}: {', '.join(wrong)} not finite; {self.out} keeps its last checkpoint"
                         )
                     bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
                     record = {"step": self.step, "seconds": round(time.monotonic() - started, 1), **values}

@@ -6,26 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
 
-from .loop import CHECKPOINT, CONFIG
+from .loop import CONFIG, load_checkpoint
 
 
 def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
     """Loads a run's averaged weights into ``part``; returns the run's settings and step."""
+    state = load_checkpoint(run)
+    prefix = "module."
     try:
         settings: dict[str, Any] = json.loads((run / CONFIG).read_text())
-        state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
         average = state["objects"]["ema"]
-        prefix = "module."
         part.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ValueError(f"{run} holds no finished checkpoint of this model: {error}") from error
+        raise ValueError(f"{run} holds no weights of this model: {error}") from error
     return {**settings, "step": int(state["step"])}
 
 

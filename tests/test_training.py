@@ -1,0 +1,192 @@
+"""The plain trainers: they run, learn, resume exactly, refuse what does not fit, and pack into one weights file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from ink_samples import write_samples
+
+from hmeg.cli import main
+from hmeg.data.crohme import RenderSettings, prepare
+from hmeg.model.checkpoint import load_weights
+from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
+from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
+from hmeg.training.loop import LoopConfig, batch_indices, step_generator
+
+LAYOUT = LayoutTrainingConfig(model="small", steps=6, batch_size=3, learning_rate=1e-3, checkpoint_every=3)
+IMAGE = ImageTrainingConfig(
+    model="small",
+    steps=2,
+    batch_size=2,
+    scales=(64,),
+    adversarial_scales=(64,),
+    discriminator_width=4,
+    checkpoint_every=1,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(write_samples(folder / "source", copies=3), folder / "data", RenderSettings(), workers=1)
+    return folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order: a resumed run must give the same numbers to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def log(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    return {f"{name}.{k}": v for name in ("model", "ema") for k, v in state["objects"][name].items()}
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def test_epochs_are_permutations_and_depend_on_the_seed_alone() -> None:
+    epoch = np.concatenate([batch_indices(10, 3, step, seed=5) for step in range(3)])
+    assert len(set(epoch.tolist())) == 9 and epoch.max() < 10
+    assert not np.array_equal(epoch, np.concatenate([batch_indices(10, 3, step, seed=5) for step in range(3, 6)]))
+    assert np.array_equal(batch_indices(10, 3, 4, seed=5), batch_indices(10, 3, 4, seed=5))
+    assert not np.array_equal(batch_indices(1000, 30, 0, seed=5), batch_indices(1000, 30, 0, seed=6))
+    assert sorted(batch_indices(2, 8, 3, seed=0)) == [0, 1], "fewer than a batch: all of them, every step"
+
+
+def test_noise_differs_between_steps_and_seeds() -> None:
+    drawn = [torch.rand(4, generator=step_generator(seed, step, "cpu")) for seed in (0, 1) for step in (0, 1)]
+    for i, a in enumerate(drawn):
+        for b in drawn[i + 1 :]:
+            assert not torch.allclose(a, b)
+
+
+def test_learning_rate_decays_over_the_last_steps_only() -> None:
+    config = LoopConfig(steps=100, learning_rate=2.0, decay_steps=40)
+    assert config.rate(0) == config.rate(60) == 2.0
+    assert config.rate(80) == pytest.approx(1.0)
+    assert 0 < config.rate(99) < 0.01
+
+
+def test_layout_training_learns(data: Path, tmp_path: Path) -> None:
+    config = replace(LAYOUT, steps=150, batch_size=6, checkpoint_every=150)
+    LayoutTrainer(data, tmp_path / "run", config).train()
+    losses = log(tmp_path / "run")
+    assert losses[-1]["step"] == 150
+    assert losses[-1]["box"] < 0.5 * losses[0]["box"]
+
+
+def test_layout_training_resumes_exactly(data: Path, tmp_path: Path) -> None:
+    LayoutTrainer(data, tmp_path / "whole", LAYOUT).train()
+    LayoutTrainer(data, tmp_path / "halves", replace(LAYOUT, steps=3)).train()
+    LayoutTrainer(data, tmp_path / "halves", LAYOUT, resume=True).train()
+    assert_same_weights(tmp_path / "whole", tmp_path / "halves")
+
+
+def test_image_training_resumes_exactly_and_packs(data: Path, tmp_path: Path) -> None:
+    ImageTrainer(data, tmp_path / "whole", IMAGE).train()
+    ImageTrainer(data, tmp_path / "halves", replace(IMAGE, steps=1)).train()
+    ImageTrainer(data, tmp_path / "halves", IMAGE, resume=True).train()
+    assert_same_weights(tmp_path / "whole", tmp_path / "halves")
+    (last,) = log(tmp_path / "whole")
+    names = {"pixel", "box", "mask", "patch", "object", "class", "d_patch", "d_object", "d_class_real", "d_class_fake"}
+    assert names <= last.keys()
+
+    LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
+    out = tmp_path / "packed" / "small.safetensors"
+    runs = ["--layout", str(tmp_path / "layout"), "--image", str(tmp_path / "whole")]
+    result = CliRunner().invoke(main, ["train", "pack", *runs, "--out", str(out), "--licence", "test only"])
+    assert result.exit_code == 0, result.output
+    model = load_weights(out)
+    assert model.config.name == "small"
+    averaged = weights(tmp_path / "whole")["ema.module.decoder.heads.0.out.weight"]
+    assert torch.equal(model.image_model.decoder.heads[0].out.weight, averaged.half().float())
+
+
+def test_frozen_statistics_step_freezes_them(data: Path, tmp_path: Path) -> None:
+    trainer = ImageTrainer(data, tmp_path / "run", replace(IMAGE, frozen_statistics_step=1))
+    trainer.step(0)
+    mean = trainer.model.decoder.stages[0].norm1.running_mean.clone()
+    trainer.step(1)
+    assert torch.equal(mean, trainer.model.decoder.stages[0].norm1.running_mean)
+    steps = {int(state["step"]) for state in trainer.optimizer.state.values()}
+    assert steps == {1}, "Adam starts afresh"
+
+
+def test_a_run_can_start_from_another_with_more_resolutions(data: Path, tmp_path: Path) -> None:
+    ImageTrainer(data, tmp_path / "first", replace(IMAGE, steps=1)).train()
+    wider = replace(IMAGE, scales=(64, 128), adversarial_scales=(64, 128), start_from=str(tmp_path / "first"))
+    trainer = ImageTrainer(data, tmp_path / "second", wider)
+    before = torch.load(tmp_path / "first" / "checkpoint.pt", weights_only=True)["objects"]
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before["model"][name])
+    old = before["discriminators"]["patch.64.conv1.weight"]
+    assert torch.equal(trainer.discriminators.patch["64"].conv1.weight, old)
+    assert "128" in trainer.discriminators.patch
+
+
+def test_training_on_windows_without_critics(data: Path, tmp_path: Path) -> None:
+    config = replace(
+        IMAGE, window=64, windows_per_expression=3, scales=(64, 128, 256), adversarial_scales=(), pixel_loss="l2"
+    )
+    trainer = ImageTrainer(data, tmp_path / "run", config)
+    batch = trainer.batch(0)
+    windows = trainer.windows(batch.graph, torch.Generator().manual_seed(0))
+    assert windows.side == 16 and len(windows.top) == 6
+    assert windows.expression.tolist() == [0, 0, 0, 1, 1, 1]
+    for image in windows.cut(batch.images, 4):
+        assert image.shape == (1, 64, 64) and image.min() < 0.5, "a window holds some of its symbol's ink or box"
+    trainer.train()
+    assert log(tmp_path / "run")[-1]["pixel"] > 0
+
+
+def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> None:
+    trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"step 6: .*box"):
+        trainer.train()
+    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 3
+
+
+def test_an_existing_run_is_never_overwritten_by_chance(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", "layout", "--data", str(data), "--out", str(tmp_path / "run"), "--model", "small"]
+    arguments += ["--steps", "1", "--batch-size", "3"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    again = CliRunner().invoke(main, arguments)
+    assert again.exit_code == 1 and "--resume" in again.output
+    other = CliRunner().invoke(main, [*arguments, "--resume", "--learning-rate", "0.5"])
+    assert other.exit_code == 1 and "learning_rate was" in other.output
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"rubbish")
+    broken = CliRunner().invoke(main, [*arguments, "--resume"])
+    assert broken.exit_code == 1 and "checkpoint.pt" in broken.output and "Traceback" not in broken.output
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [(["--scales", "64,abc"], "64,128,256"), (["--scales", "100"], "resolutions"), (["--model", "huge"], "huge")],
+)
+def test_bad_options_are_named(data: Path, tmp_path: Path, extra: list[str], message: str) -> None:
+    arguments = ["train", "image", "--data", str(data), "--out", str(tmp_path / "run"), "--model", "small"]
+    result = CliRunner().invoke(main, [*arguments, *extra])
+    assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
