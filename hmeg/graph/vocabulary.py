@@ -9,17 +9,14 @@ from __future__ import annotations
 
 IMAGE_LABEL = "__image__"
 
+_LABELS = r"""
+    ! ( ) + , - . / 0 1 2 3 4 5 6 7 8 9 = A B C E F G H I L M N P R S T V X Y [ ]
+    \Delta \alpha \beta \cos \div \exists \forall \gamma \geq \gt \in \infty \int \lambda \ldots
+    \leq \lim \log \lt \mu \neq \phi \pi \pm \prime \rightarrow \sigma \sin \sqrt \sum \tan \theta
+    \times \{ \} a b c d e f g h i j k l m n o p q r s t u v w x y z |
+"""
 # Sorted, so that an id is a function of the label set alone.
-SYMBOL_LABELS: tuple[str, ...] = tuple(
-    sorted(
-        r"""
-        ! ( ) + , - . / 0 1 2 3 4 5 6 7 8 9 = A B C E F G H I L M N P R S T V X Y [ ]
-        \Delta \alpha \beta \cos \div \exists \forall \gamma \geq \gt \in \infty \int \lambda \ldots
-        \leq \lim \log \lt \mu \neq \phi \pi \pm \prime \rightarrow \sigma \sin \sqrt \sum \tan \theta
-        \times \{ \} a b c d e f g h i j k l m n o p q r s t u v w x y z |
-        """.split()  # noqa: SIM905: read like this, a label is found at a glance
-    )
-)
+SYMBOL_LABELS: tuple[str, ...] = tuple(sorted(_LABELS.split()))
 NUM_SYMBOL_CLASSES = len(SYMBOL_LABELS) + 1  # 102: the reserved class 0 included
 
 RELATIONS: tuple[str, ...] = ("Right", "Sub", "Sup", "Above", "Below", "Inside")
