@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import boxes as some
+import numpy as np
 import pytest
 import torch
 from operator_checks import (
@@ -115,6 +118,21 @@ def test_nan_stays_with_its_symbol(backend: Target, coordinate: int) -> None:
     assert grads["boxes"][2].isnan().any()
     assert torch.equal(masks[others], clean_masks[others])
     assert torch.equal(grads["boxes"][others], clean_grads["boxes"][others])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)], ids=str)
+def test_published_numbers(backend: Target, shared: Path, size: tuple[int, int]) -> None:
+    with np.load(shared / "parity" / "reference.npz") as numbers:
+        boxes = torch.from_numpy(numbers["box_mask.boxes"]).double().to(backend.device).requires_grad_()
+        want_masks = torch.from_numpy(numbers[f"box_mask.{size[0]}x{size[1]}.mask"]).double()
+        want_grads = torch.from_numpy(numbers[f"box_mask.{size[0]}x{size[1]}.grad_boxes"]).double()
+    masks = ops.box_soft_mask(boxes, size, backend=backend.name)
+    noise = np.random.RandomState(77).standard_normal(tuple(masks.shape)).astype(np.float32)
+    (grads,) = torch.autograd.grad(masks, boxes, torch.from_numpy(noise).to(masks))
+    # The file holds float32: half a unit in the last place of its largest numbers.
+    assert (masks.detach().cpu() - want_masks.reshape(masks.shape)).abs().max() < 1e-7
+    assert (grads.cpu() - want_grads).abs().max() < 1e-6 * want_grads.abs().max()
 
 
 @EVERYWHERE

@@ -1,4 +1,4 @@
-"""The native build: what the extension is made of, that every kernel compiles for GPUs, and how it behaves as a guest."""
+"""The native build: what the extension is made of, that every kernel compiles for GPUs, how it behaves as a guest."""
 
 from __future__ import annotations
 
