@@ -130,9 +130,9 @@ def test_published_numbers(backend: Target, shared: Path, size: tuple[int, int])
     masks = ops.box_soft_mask(boxes, size, backend=backend.name)
     noise = np.random.RandomState(77).standard_normal(tuple(masks.shape)).astype(np.float32)
     (grads,) = torch.autograd.grad(masks, boxes, torch.from_numpy(noise).to(masks))
-    # The file holds float32: half a unit in the last place of its largest numbers.
-    assert (masks.detach().cpu() - want_masks.reshape(masks.shape)).abs().max() < 1e-7
-    assert (grads.cpu() - want_grads).abs().max() < 1e-6 * want_grads.abs().max()
+    # The file holds the boxes rounded to float32, and the steepest slope is 8 / 0.003.
+    assert (masks.detach().cpu() - want_masks.reshape(masks.shape)).abs().max() < 2e-5
+    assert (grads.cpu() - want_grads).abs().max() < 5e-6 * want_grads.abs().max()
 
 
 @EVERYWHERE
