@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "box_soft_mask.h"
+#include "compose_layout.h"
 #include "cpu/variants.h"
 
 namespace py = pybind11;
@@ -87,6 +88,8 @@ PYBIND11_MODULE(_C, module) {
   py::module_ cpu = module.def_submodule("cpu", "Kernels for the CPU.");
   bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
   bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
+  bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
+  bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
 
 #ifdef HMEG_WITH_CUDA
   py::module_ cuda = module.def_submodule("cuda", "Launchers of the CUDA kernels.");

@@ -67,7 +67,16 @@ def test_equals_a_plain_loop() -> None:
     assert torch.allclose(ops.compose_layout(*tensors.values(), 4), layout, atol=1e-13)
 
 
-@pytest.mark.parametrize("backend", ["reference"], indirect=True)
+@pytest.mark.parametrize("backend", ["cpu-portable"], indirect=True)
+@pytest.mark.parametrize("batch", [[0, 1, 0], [0, 0, 2], [-1, 0, 0]], ids=str)
+def test_batch_that_is_not_as_promised(backend: Target, batch: list[int]) -> None:
+    with pytest.raises(RuntimeError, match=r"batch must be non-decreasing and in \[0, 2\), but batch\[.\] is "):
+        ops.compose_layout(
+            torch.zeros(3, 1, 4, 4), torch.zeros(3, 2), torch.tensor(batch), 2, backend=backend.name
+        )
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu-portable"], indirect=True)
 def test_registered_and_compiled(backend: Target) -> None:
     given = problem(4, 3, 5, (6, 7))
     masks, features, batch = given.tensors.values()

@@ -46,3 +46,23 @@ class CpuBackend(Backend):
         self._run("box_soft_mask_backward", DTYPE_CODES[boxes.dtype], grad_masks.data_ptr(), boxes.data_ptr(),
                   grad_boxes.data_ptr(), len(boxes), height, width)  # fmt: skip
         return grad_boxes
+
+    def compose_layout(self, masks: Tensor, features: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        masks, features, batch = masks.contiguous(), features.contiguous(), batch.contiguous()
+        (symbols, channels), (height, width) = features.shape, masks.shape[2:]
+        layout = features.new_empty((num_graphs, channels, height, width))
+        self._run("compose_layout_forward", DTYPE_CODES[masks.dtype], masks.data_ptr(), features.data_ptr(),
+                  batch.data_ptr(), layout.data_ptr(), symbols, num_graphs, channels, height * width)  # fmt: skip
+        return layout
+
+    def compose_layout_backward(
+        self, grad_layout: Tensor, masks: Tensor, features: Tensor, batch: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        grad_layout, masks = grad_layout.contiguous(), masks.contiguous()
+        features, batch = features.contiguous(), batch.contiguous()
+        (symbols, channels), (height, width) = features.shape, masks.shape[2:]
+        grad_masks, grad_features = torch.empty_like(masks), torch.empty_like(features)
+        self._run("compose_layout_backward", DTYPE_CODES[masks.dtype], grad_layout.data_ptr(), masks.data_ptr(),
+                  features.data_ptr(), batch.data_ptr(), grad_masks.data_ptr(), grad_features.data_ptr(), symbols,
+                  len(grad_layout), channels, height * width)  # fmt: skip
+        return grad_masks, grad_features

@@ -1,7 +1,7 @@
 // Single-threaded box_soft_mask over a range of symbols, declared once per instruction set.
 #pragma once
 
-#include <cstdint>
+#include "cpu/simd/variant.h"
 
 // Scalars of scratch that each function needs for a mask of height x width.
 #define HMEG_BOX_SOFT_MASK_SCRATCH(height, width) (3 * ((height) + (width)) + (width))
@@ -12,14 +12,4 @@
   void box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_boxes, int64_t begin, int64_t end,      \
                               int64_t height, int64_t width, T* scratch);
 
-#define HMEG_DECLARE_VARIANT(name)     \
-  namespace hmeg::simd::name {         \
-  HMEG_DECLARE_BOX_SOFT_MASK(float)    \
-  HMEG_DECLARE_BOX_SOFT_MASK(double)   \
-  }
-
-HMEG_DECLARE_VARIANT(portable)
-HMEG_DECLARE_VARIANT(avx2)
-HMEG_DECLARE_VARIANT(avx512)
-
-#undef HMEG_DECLARE_VARIANT
+HMEG_DECLARE_VARIANTS(HMEG_DECLARE_BOX_SOFT_MASK)
