@@ -1,0 +1,256 @@
+"""A plain typesetter: boxes for the symbols of any graph, in the proportions of handwriting.
+
+A row (symbols on one baseline) is laid out from left to right; what hangs on a symbol is a row of its own, smaller,
+placed by the relation. Sizes, shifts and gaps are medians of CROHME (see ``typeset_statistics``); the result is the
+same every time, and nobody's hand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from .symbol_graph import SymbolGraph
+from .typeset_rows import CLOSING, OPENING, bracket_pairs, rows_of
+
+STATISTICS_FILE = "typeset_statistics.json"
+# The frame of prepared training images (hmeg.data.render): the longest side of the ink leaves 6 of 256 pixels free on
+# each side; boxes are half a stroke of 2.5 pixels larger than the ink.
+_INK = (256 - 2 * 6) / 256
+_HALF_STROKE = 1.25 / 256
+_SMALLEST, _LARGEST = 0.25, 2.0  # scales of rows relative to the main one, however deep they are
+_BRACKETS = OPENING | CLOSING | {"|"}
+
+Extent = tuple[float, float, float, float]
+_NOWHERE: Extent = (0.0, 0.0, 0.0, 0.0)
+
+
+def gap_kinds(label: str, around: dict[str, int] | None) -> tuple[str, str]:
+    """What a symbol counts as for the gap to its right and to its left: its label, ``bar`` of a fraction, ``^``."""
+    if around is None:
+        return label, label
+    if label == "-" and ("Above" in around or "Below" in around):
+        return "bar", "bar"
+    if "Sup" in around or "Sub" in around:
+        return "^", label
+    return label, label
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """The numbers of ``typeset_statistics``, ready to be looked up."""
+
+    shapes: dict[str, tuple[float, float, float]]
+    common_gap: float
+    gap_after: dict[str, float]
+    gap_before: dict[str, float]
+    rows: dict[str, tuple[float, float, float]]
+    bar: tuple[float, float, float]
+    root: tuple[float, float, float, float]
+    brackets: tuple[float, float, float]
+    found_rows: dict[tuple[str, str, bool], tuple[float, float, float]]
+
+    def row(self, relation: str, label: str, deep: bool) -> tuple[float, float, float]:
+        """Scale, and two numbers of the place, of a row by what it hangs on; the most special numbers there are."""
+        key = (relation, label, deep)
+        found = self.found_rows.get(key)
+        if found is None:
+            general = f"{relation} {label}"
+            special = f"{general} {'deep' if deep else 'main'}"
+            found = self.rows.get(special) or self.rows.get(general) or self.rows[relation]
+            self.found_rows[key] = found
+        return found
+
+
+def _from_json(data: dict[str, Any]) -> _Statistics:
+    rows = {key: tuple(numbers) for key, numbers in data["rows"].items()}
+    return _Statistics(
+        shapes={key: tuple(numbers) for key, numbers in data["symbols"].items()},
+        common_gap=data["gaps"]["common"],
+        gap_after=data["gaps"]["after"],
+        gap_before=data["gaps"]["before"],
+        rows=rows,
+        bar=tuple(data["bar"]),
+        root=tuple(data["root"]),
+        brackets=tuple(data["brackets"]["tall"]),
+        found_rows={},
+    )
+
+
+@lru_cache(maxsize=1)
+def _statistics() -> _Statistics:
+    return _from_json(json.loads((files(__package__) / STATISTICS_FILE).read_text(encoding="utf-8")))
+
+
+def typeset(graph: SymbolGraph) -> np.ndarray:
+    """Boxes a plain typesetter gives the symbols of ``graph``: (V, 4) float32, x0, y0, x1, y1 in [0, 1], y down.
+
+    The layout is centred in the square, its longest side leaves the margin that training images have, and boxes include
+    half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first of the
+    relations; several roots and circles follow each other on the main row. Deterministic, no recursion; time grows
+    linearly with the symbols (with the square of nested brackets). An empty graph gives (0, 4).
+    """
+    if not len(graph):
+        return np.zeros((0, 4), dtype=np.float32)
+    boxes = np.array(_layout(graph, _statistics()), dtype=np.float64)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    boxes *= (scale := _INK / max(float((high - low).max()), 1e-9))
+    middle = (low + high) * (scale / 2)
+    boxes[:, :2] += 0.5 - _HALF_STROKE - middle
+    boxes[:, 2:] += 0.5 + _HALF_STROKE - middle
+    return boxes.astype(np.float32)
+
+
+def _layout(graph: SymbolGraph, numbers: _Statistics) -> list[Extent]:
+    """Ink boxes in units of the main row's scale, y down."""
+    layout = _Layout(graph, numbers)
+    # What hangs on a symbol is measured before the symbol: rows come parents first.
+    for number in range(len(layout.rows) - 1, -1, -1):
+        layout.measure(number)
+    return layout.placed()
+
+
+class _Layout:
+    """The measures of one expression. Extents are x0, y0, x1, y1, y down."""
+
+    def __init__(self, graph: SymbolGraph, numbers: _Statistics) -> None:
+        self.numbers, self.labels = numbers, graph.symbols
+        self.rows, self.hung = rows_of(graph)
+        self.scales = [1.0] * len(self.rows)
+        self.places = [(1.0, 0.0, 0.0)] * len(self.rows)  # what the statistics say about a row
+        for number in range(1, len(self.rows)):
+            row = self.rows[number]
+            place = self.places[number] = numbers.row(row.relation, self.labels[row.parent], row.parent_row > 0)
+            self.scales[number] = min(max(self.scales[row.parent_row] * place[0], _SMALLEST), _LARGEST)
+        self.own: list[Extent] = [_NOWHERE] * len(graph)  # ink, from the symbol's origin
+        self.clusters: list[Extent] = [_NOWHERE] * len(graph)  # ink of the symbol and all that hangs on it, likewise
+        self.extents: list[Extent] = [_NOWHERE] * len(self.rows)  # ink of the row, from the row's origin
+        self.origins = [(0.0, 0.0)] * len(self.rows)  # of a row, from its parent's origin
+        self.x_in_row = [0.0] * len(graph)  # of a symbol's origin, from its row's origin
+
+    def measure(self, number: int) -> None:
+        """Lays out one row, the rows that hang on its symbols being laid out."""
+        labels, hung, clusters, own = self.labels, self.hung, self.clusters, self.own
+        symbols, scale = self.rows[number].symbols, self.scales[number]
+        shapes = self.numbers.shapes
+        brackets = False
+        for symbol in symbols:
+            label = labels[symbol]
+            width, low, high = shapes[label]
+            box = (0.0, -high * scale, width * scale, -low * scale)
+            if hung[symbol] is None:
+                own[symbol] = clusters[symbol] = box
+            else:
+                self._measure_cluster(symbol, box, scale)
+            if label in _BRACKETS:
+                brackets = True
+        if brackets and len(symbols) > 2:
+            self._grow_brackets(symbols, scale)
+
+        after, before, common = self.numbers.gap_after, self.numbers.gap_before, self.numbers.common_gap
+        x_in_row = self.x_in_row
+        pen = gap = 0.0
+        top, bottom = 1e9, -1e9
+        for symbol in symbols:
+            label = labels[symbol]
+            x0, y0, x1, y1 = clusters[symbol]
+            right = left = label
+            if hung[symbol] is not None:
+                right, left = gap_kinds(label, hung[symbol])
+            if symbol != symbols[0]:
+                pen += (common + gap + before.get(left, 0.0)) * scale
+            x_in_row[symbol] = pen - x0
+            pen += x1 - x0
+            gap = after.get(right, 0.0)
+            if y0 < top:
+                top = y0
+            if y1 > bottom:
+                bottom = y1
+        self.extents[number] = (0.0, top, pen, bottom)
+
+    def _measure_cluster(self, symbol: int, box: Extent, scale: float) -> None:
+        """Places the rows around a symbol whose box would be ``box`` by itself; grows bars and roots."""
+        around = self.hung[symbol]
+        assert around is not None
+        extents, origins = self.extents, self.origins
+        label = self.labels[symbol]
+        if "Inside" in around:
+            inside = around["Inside"]
+            x0, y0, x1, y1 = extents[inside]
+            lead, trail, head, foot = (part * scale for part in self.numbers.root)
+            origins[inside] = (lead - x0, 0.0)
+            box = (0.0, y0 - head, lead + x1 - x0 + trail, y1 + foot)
+        elif label == "-" and ("Above" in around or "Below" in around):
+            axis, thickness, overhang = self.numbers.bar
+            widest = max(extents[n][2] - extents[n][0] for n in around.values())
+            width = max(widest + 2 * overhang * scale, box[2])
+            half = thickness * width / 2
+            box = (0.0, -axis * scale - half, width, -axis * scale + half)
+        left, top, right, bottom = box
+        for name, number in around.items():
+            x0, y0, x1, y1 = extents[number]
+            _, along, away = self.places[number]
+            if name == "Sup":
+                x, y = box[2] + along * scale - x0, box[1] - away * scale
+                # A tall script (a fraction) does not hang down beside its base.
+                y = min(y, (box[1] + box[3]) / 2 - y1)
+            elif name == "Sub":
+                x, y = box[2] + along * scale - x0, box[3] - away * scale
+                y = max(y, (box[1] + box[3]) / 2 - y0)
+            elif name == "Inside":
+                x, y = origins[number]
+            elif name == "Above" and label == "\\sqrt":
+                x, y = along * scale - x1, (box[1] + box[3]) / 2 - away * scale - y1
+            elif name == "Above":
+                x, y = (box[0] + box[2]) / 2 + along * scale - (x0 + x1) / 2, box[1] - away * scale - y1
+            else:
+                x, y = (box[0] + box[2]) / 2 + along * scale - (x0 + x1) / 2, box[3] + away * scale - y0
+            origins[number] = (x, y)
+            left, top = min(left, x + x0), min(top, y + y0)
+            right, bottom = max(right, x + x1), max(bottom, y + y1)
+        self.own[symbol] = box
+        self.clusters[symbol] = (left, top, right, bottom)
+
+    def _grow_brackets(self, symbols: list[int], scale: float) -> None:
+        """Gives brackets the height of tall content between them."""
+        ratio, offset, thickness = self.numbers.brackets
+        for first, last in bracket_pairs([self.labels[s] for s in symbols]):
+            if last == first + 1:
+                continue
+            content = [self.clusters[s] for s in symbols[first + 1 : last]]
+            top, bottom = min(c[1] for c in content), max(c[3] for c in content)
+            for symbol in (symbols[first], symbols[last]):
+                width, low, high = self.numbers.shapes[self.labels[symbol]]
+                height = (bottom - top) * ratio
+                if height <= (high - low) * scale:
+                    continue
+                middle = (top + bottom) / 2 - offset * (bottom - top)
+                wide = width * scale if self.labels[symbol] == "|" else max(width * scale, thickness * height)
+                box = (0.0, middle - height / 2, wide, middle + height / 2)
+                if self.hung[symbol] is None:
+                    self.own[symbol] = self.clusters[symbol] = box
+                else:
+                    self._measure_cluster(symbol, box, scale)
+
+    def placed(self) -> list[Extent]:
+        """Boxes of all symbols, from the main row's origin."""
+        boxes: list[Extent] = [_NOWHERE] * len(self.labels)
+        x_in_row, own, hung, origins = self.x_in_row, self.own, self.hung, self.origins
+        absolute = [(0.0, 0.0)] * len(self.rows)
+        for number, row in enumerate(self.rows):
+            row_x, y = absolute[number]
+            for symbol in row.symbols:
+                x = row_x + x_in_row[symbol]
+                x0, y0, x1, y1 = own[symbol]
+                boxes[symbol] = (x + x0, y + y0, x + x1, y + y1)
+                around = hung[symbol]
+                if around is not None:
+                    for child in around.values():
+                        dx, dy = origins[child]
+                        absolute[child] = (x + dx, y + dy)
+        return boxes

@@ -1,0 +1,188 @@
+"""The typesetter: where boxes stand for every relation, and that no graph is too odd for it."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hmeg.graph import Relation, SymbolGraph
+from hmeg.graph.latex import parse_latex
+from hmeg.graph.typeset import typeset
+from hmeg.graph.typeset_rows import bracket_pairs, rows_of
+from hmeg.graph.typeset_statistics import measure
+from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
+
+MARGIN = (6 - 1.25) / 256  # free on each side of the longest extent
+
+
+def boxes_of(latex: str) -> dict[str, np.ndarray]:
+    """Boxes by label, of labels that occur once."""
+    graph = parse_latex(latex)
+    boxes = typeset(graph)
+    assert_fits(boxes, len(graph))
+    return dict(zip(graph.symbols, boxes, strict=True))
+
+
+def assert_fits(boxes: np.ndarray, count: int) -> None:
+    """Finite boxes with an extent, centred, the longest side as long as in training images."""
+    assert boxes.shape == (count, 4) and boxes.dtype == np.float32
+    assert np.isfinite(boxes).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    assert low + high == pytest.approx(1, abs=1e-5)
+    assert (high - low).max() == pytest.approx(1 - 2 * MARGIN, abs=1e-5)
+
+
+def middle(box: np.ndarray) -> np.ndarray:
+    return (box[:2] + box[2:]) / 2
+
+
+def height(box: np.ndarray) -> float:
+    return float(box[3] - box[1])
+
+
+def test_a_row_reads_from_left_to_right() -> None:
+    boxes = boxes_of("a + b = c")
+    order = [boxes[label] for label in "a+b=c"]
+    for left, right in itertools.pairwise(order):
+        assert left[2] < right[0]
+        assert abs(middle(left)[1] - middle(right)[1]) < height(boxes["b"])
+
+
+def test_scripts_are_small_and_to_the_right() -> None:
+    boxes = boxes_of("x_{a}^{c} z")
+    x, sub, sup, following = (boxes[label] for label in "xacz")
+    assert sub[0] > middle(x)[0] and sup[0] > middle(x)[0]
+    assert middle(sup)[1] < middle(x)[1] < middle(sub)[1]
+    assert height(sub) < 0.8 * height(x) and height(sup) < 0.8 * height(x)
+    assert following[0] > max(sub[2], sup[2])
+
+
+def test_a_bar_is_as_wide_as_its_widest_part() -> None:
+    boxes = boxes_of("\\frac{a}{b + c} z")
+    graph = parse_latex("\\frac{a}{b + c} z")
+    bar = typeset(graph)[graph.symbols.index("-")]
+    a, b, c, z = (boxes[label] for label in "abcz")
+    assert bar[0] < b[0] and bar[2] > c[2]
+    assert bar[2] - bar[0] < 1.5 * (c[2] - b[0])
+    assert a[3] < bar[1] and bar[3] < b[1]
+    assert abs(middle(a)[0] - middle(bar)[0]) < 0.2 * (bar[2] - bar[0])
+    assert z[0] > bar[2] and z[1] < bar[3] + height(z)
+
+
+def test_limits_stand_over_and_under() -> None:
+    boxes = boxes_of("\\sum_{i}^{n} a")
+    total, low, high, body = (boxes[label] for label in ("\\sum", "i", "n", "a"))
+    assert high[3] < total[1] and low[1] > total[3]
+    for limit in (low, high):
+        assert total[0] < middle(limit)[0] < total[2]
+    assert body[0] > total[2]
+
+
+@pytest.mark.parametrize("content", ["a", "a + b", "\\frac{a}{b}", "a^{b}"])
+def test_a_root_holds_its_radicand(content: str) -> None:
+    graph = parse_latex(f"\\sqrt{{{content}}} z")
+    boxes = typeset(graph)
+    root = boxes[graph.symbols.index("\\sqrt")]
+    for label, box in zip(graph.symbols, boxes, strict=True):
+        if label == "z":
+            assert box[0] > root[2]
+        elif label != "\\sqrt":
+            assert root[0] < box[0] and root[1] < box[1] and box[2] < root[2]
+            assert box[3] < root[3] + 0.3 * height(root)
+
+
+def test_the_index_of_a_root_stands_at_its_upper_left() -> None:
+    boxes = boxes_of("\\sqrt[n]{a}")
+    assert middle(boxes["n"])[0] < middle(boxes["a"])[0] and middle(boxes["n"])[1] < middle(boxes["a"])[1]
+    assert height(boxes["n"]) < height(boxes["\\sqrt"])
+
+
+def test_brackets_grow_with_their_content() -> None:
+    def share(latex: str) -> float:
+        boxes = boxes_of(latex)
+        return height(boxes["("]) / height(boxes["a"])
+
+    assert share("( \\frac{a}{b} ) z") > 1.5 * share("( a + b ) z")
+    boxes = boxes_of("( \\frac{a}{b} )")
+    assert boxes["("][1] < middle(boxes["a"])[1] and boxes["("][3] > middle(boxes["b"])[1]
+    assert boxes["("][2] < boxes["a"][0] and boxes["a"][2] < boxes[")"][0]
+
+
+def test_one_symbol_fills_the_square() -> None:
+    for label in SYMBOL_LABELS:
+        assert_fits(typeset(SymbolGraph((label,))), 1)
+    assert typeset(SymbolGraph(())).shape == (0, 4)
+
+
+def test_the_same_graph_gives_the_same_boxes() -> None:
+    graph = parse_latex("\\sqrt{\\frac{a^{2}}{b_{i}}} + \\int_{0}^{1} x d x")
+    assert np.array_equal(typeset(graph), typeset(graph))
+
+
+def test_several_roots_follow_each_other() -> None:
+    graph = SymbolGraph(("a", "b", "c"), (Relation(0, 2, "Sup"),))
+    boxes = typeset(graph)
+    assert boxes[1, 0] > max(boxes[0, 2], boxes[2, 2])
+
+
+def test_circles_are_cut() -> None:
+    graph = SymbolGraph(("a", "b", "c"), (Relation(0, 1, "Right"), Relation(1, 2, "Sup"), Relation(2, 0, "Right")))
+    boxes = typeset(graph)
+    assert_fits(boxes, 3)
+    assert boxes[0, 2] < boxes[1, 0] and boxes[2, 1] < boxes[1, 1]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_graph_has_boxes(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 9))
+    labels = data.draw(st.lists(st.sampled_from(SYMBOL_LABELS), min_size=count, max_size=count))
+    rows = st.integers(0, count - 1)
+    relations: dict[frozenset[int], Relation] = {}
+    for subject, object_, name in data.draw(st.lists(st.tuples(rows, rows, st.sampled_from(RELATIONS)), max_size=14)):
+        if subject != object_:
+            relations.setdefault(frozenset((subject, object_)), Relation(subject, object_, name))
+    graph = SymbolGraph(tuple(labels), tuple(relations.values()))
+    rows_found, _ = rows_of(graph)
+    assert sorted(s for row in rows_found for s in row.symbols) == list(range(count))
+    assert_fits(typeset(graph), count)
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+@pytest.mark.parametrize("label", ["x", "-", "\\sqrt", "("])
+def test_five_hundred_symbols_however_deep(name: str, label: str) -> None:
+    count = 500
+    graph = SymbolGraph((label,) * count, tuple(Relation(i, i + 1, name) for i in range(count - 1)))
+    assert_fits(typeset(graph), count)
+
+
+def test_bracket_pairs_are_inner_first_and_bars_pair_up() -> None:
+    assert bracket_pairs(list("((a)b)")) == [(1, 3), (0, 5)]
+    assert bracket_pairs(list("|a||b|")) == [(0, 2), (3, 5)]
+    assert bracket_pairs(list(")(a")) == []
+
+
+def test_statistics_are_measured_from_boxes() -> None:
+    texts = ("x + a", "x^{2} - x", "\\sqrt{x} + 1", "\\frac{x}{y} = 2", "( \\frac{x}{y} ) x", "x_{1} x")
+    graphs = [graph.with_boxes(typeset(graph)) for graph in map(parse_latex, texts)]
+    numbers = measure(graphs * 5)
+    width, bottom, top = numbers["symbols"]["x"]
+    assert (bottom, top) == (0, 1)
+    # Typeset expressions give back the proportions they were set with.
+    assert width == pytest.approx(measured_width("x"), rel=0.1)
+    assert numbers["rows"]["Sup"][0] < 0.9 and numbers["rows"]["Sub"][0] < 0.9
+
+
+def measured_width(label: str) -> float:
+    """Width by height of a letter's ink when typeset alone in a row of two."""
+    box = typeset(SymbolGraph((label, label), (Relation(0, 1, "Right"),)))[0] + np.array([1, 1, -1, -1]) * 1.25 / 256
+    return float((box[2] - box[0]) / (box[3] - box[1]))
+
+
+def test_statistics_need_their_unit() -> None:
+    graph = parse_latex("a + b")
+    with pytest.raises(ValueError, match="letter x"):
+        measure([graph.with_boxes(typeset(graph))])
