@@ -1,9 +1,13 @@
 """The typesetter: where boxes stand for every relation, and that no graph is too odd for it."""
 
 import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +15,7 @@ from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.typeset import typeset
 from hmeg.graph.typeset_rows import bracket_pairs, rows_of
-from hmeg.graph.typeset_statistics import measure
+from hmeg.graph.typeset_statistics import main, measure
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
 
 MARGIN = (6 - 1.25) / 256  # free on each side of the longest extent
@@ -79,6 +83,12 @@ def test_limits_stand_over_and_under() -> None:
     for limit in (low, high):
         assert total[0] < middle(limit)[0] < total[2]
     assert body[0] > total[2]
+
+
+def test_scripts_of_limits_stand_over_and_under_too() -> None:
+    graph = SymbolGraph(("\\lim", "n", "a"), (Relation(0, 1, "Sub"), Relation(0, 2, "Right")))
+    operator, script, body = typeset(graph)
+    assert script[1] > operator[3] and operator[0] < middle(script)[0] < operator[2] < body[0]
 
 
 @pytest.mark.parametrize("content", ["a", "a + b", "\\frac{a}{b}", "a^{b}"])
@@ -165,24 +175,68 @@ def test_bracket_pairs_are_inner_first_and_bars_pair_up() -> None:
     assert bracket_pairs(list(")(a")) == []
 
 
+TEXTS = (
+    "x + a",
+    "x^{2} - x",
+    "\\sqrt{x} + 1",
+    "\\sqrt[3]{x}",
+    "\\frac{x}{y} = 2",
+    "( \\frac{x + 1}{\\frac{x}{y}} ) x",
+    "x_{1} x",
+    "2 + x + 1 + y + a",  # a label is measured where others on its row tell the scale
+    "2 + x + 1",
+    "2 + x",
+)
+
+
+def written(texts: tuple[str, ...]) -> list[SymbolGraph]:
+    """Expressions "written" by the typesetter."""
+    return [graph.with_boxes(typeset(graph)) for graph in map(parse_latex, texts)]
+
+
+def ink(box: np.ndarray) -> np.ndarray:
+    return box + np.array([1, 1, -1, -1]) * 1.25 / 256
+
+
 def test_statistics_are_measured_from_boxes() -> None:
-    texts = ("x + a", "x^{2} - x", "\\sqrt{x} + 1", "\\frac{x}{y} = 2", "( \\frac{x}{y} ) x", "x_{1} x")
-    graphs = [graph.with_boxes(typeset(graph)) for graph in map(parse_latex, texts)]
-    numbers = measure(graphs * 5)
+    numbers = measure(written(TEXTS) * 20)
     width, bottom, top = numbers["symbols"]["x"]
     assert (bottom, top) == (0, 1)
     # Typeset expressions give back the proportions they were set with.
-    assert width == pytest.approx(measured_width("x"), rel=0.1)
-    assert numbers["rows"]["Sup"][0] < 0.9 and numbers["rows"]["Sub"][0] < 0.9
+    x, a = map(ink, typeset(SymbolGraph(("x", "a"), (Relation(0, 1, "Right"),))))
+    assert width == pytest.approx((x[2] - x[0]) / height(x), rel=0.02)
+    base, script = map(ink, typeset(SymbolGraph(("x", "x"), (Relation(0, 1, "Sup"),))))
+    assert numbers["rows"]["Sup x"][0] == pytest.approx(height(script) / height(base), rel=0.1)
+    assert numbers["symbols"]["a"][2] == pytest.approx((x[3] - a[1]) / height(x), rel=0.1)
 
 
-def measured_width(label: str) -> float:
-    """Width by height of a letter's ink when typeset alone in a row of two."""
-    box = typeset(SymbolGraph((label, label), (Relation(0, 1, "Right"),)))[0] + np.array([1, 1, -1, -1]) * 1.25 / 256
-    return float((box[2] - box[0]) / (box[3] - box[1]))
+@pytest.mark.parametrize(
+    ("left_out", "said"), [(range(len(TEXTS)), "letter x"), ([3], "root with index"), ([4, 5], "bar")]
+)
+def test_statistics_say_what_is_missing(left_out: Sequence[int], said: str) -> None:
+    texts = (*(text for i, text in enumerate(TEXTS) if i not in left_out), "a + b")
+    with pytest.raises(ValueError, match=said):
+        measure(written(texts) * 20)
 
 
-def test_statistics_need_their_unit() -> None:
-    graph = parse_latex("a + b")
-    with pytest.raises(ValueError, match="letter x"):
-        measure([graph.with_boxes(typeset(graph))])
+def test_statistics_of_a_prepared_data_set(tmp_path: Path) -> None:
+    records = [
+        {
+            "symbols": graph.symbols,
+            "relations": [[r.subject, r.object, r.name] for r in graph.relations],
+            "boxes": np.asarray(graph.boxes).tolist(),
+        }
+        for graph in written(TEXTS) * 20
+    ]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "graphs.jsonl").write_text(lines)
+    out = tmp_path / "out.json"
+    assert CliRunner().invoke(main, [str(tmp_path), "--out", str(out)]).exit_code == 0
+    assert json.loads(out.read_text()) == measure(written(TEXTS) * 20)
+
+    (tmp_path / "graphs.jsonl").write_text(lines + "{}\n")
+    result = CliRunner().invoke(main, [str(tmp_path), "--out", str(out)])
+    assert result.exit_code == 1 and f"line {len(records) + 1}" in result.output
+    (tmp_path / "graphs.jsonl").unlink()
+    result = CliRunner().invoke(main, [str(tmp_path), "--out", str(out)])
+    assert result.exit_code == 1 and "hmeg data crohme" in result.output

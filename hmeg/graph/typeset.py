@@ -51,19 +51,16 @@ class _Statistics:
     gap_before: dict[str, float]
     rows: dict[str, tuple[float, float, float]]
     bar: tuple[float, float, float]
-    root: tuple[float, float, float, float]
+    root: dict[bool, tuple[float, float, float, float]]  # by whether it has an index
     brackets: tuple[float, float, float]
-    found_rows: dict[tuple[str, str, bool], tuple[float, float, float]]
+    found_rows: dict[tuple[str, str], tuple[float, float, float]]
 
-    def row(self, relation: str, label: str, deep: bool) -> tuple[float, float, float]:
-        """Scale, and two numbers of the place, of a row by what it hangs on; the most special numbers there are."""
-        key = (relation, label, deep)
-        found = self.found_rows.get(key)
+    def row(self, relation: str, label: str) -> tuple[float, float, float]:
+        """Scale, and two numbers of the place, of a row that hangs on ``label``."""
+        found = self.found_rows.get((relation, label))
         if found is None:
-            general = f"{relation} {label}"
-            special = f"{general} {'deep' if deep else 'main'}"
-            found = self.rows.get(special) or self.rows.get(general) or self.rows[relation]
-            self.found_rows[key] = found
+            found = self.rows.get(f"{relation} {label}") or self.rows[relation]
+            self.found_rows[relation, label] = found
         return found
 
 
@@ -76,7 +73,7 @@ def _from_json(data: dict[str, Any]) -> _Statistics:
         gap_before=data["gaps"]["before"],
         rows=rows,
         bar=tuple(data["bar"]),
-        root=tuple(data["root"]),
+        root={False: tuple(data["root"]), True: tuple(data["root with index"])},
         brackets=tuple(data["brackets"]["tall"]),
         found_rows={},
     )
@@ -125,7 +122,7 @@ class _Layout:
         self.places = [(1.0, 0.0, 0.0)] * len(self.rows)  # what the statistics say about a row
         for number in range(1, len(self.rows)):
             row = self.rows[number]
-            place = self.places[number] = numbers.row(row.relation, self.labels[row.parent], row.parent_row > 0)
+            place = self.places[number] = numbers.row(row.relation, self.labels[row.parent])
             self.scales[number] = min(max(self.scales[row.parent_row] * place[0], _SMALLEST), _LARGEST)
         self.own: list[Extent] = [_NOWHERE] * len(graph)  # ink, from the symbol's origin
         self.clusters: list[Extent] = [_NOWHERE] * len(graph)  # ink of the symbol and all that hangs on it, likewise
@@ -182,7 +179,7 @@ class _Layout:
         if "Inside" in around:
             inside = around["Inside"]
             x0, y0, x1, y1 = extents[inside]
-            lead, trail, head, foot = (part * scale for part in self.numbers.root)
+            lead, trail, head, foot = (part * scale for part in self.numbers.root["Above" in around])
             origins[inside] = (lead - x0, 0.0)
             box = (0.0, y0 - head, lead + x1 - x0 + trail, y1 + foot)
         elif label == "-" and ("Above" in around or "Below" in around):

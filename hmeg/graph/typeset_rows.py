@@ -8,6 +8,9 @@ from .symbol_graph import SymbolGraph
 
 OPENING = frozenset(("(", "[", "\\{"))
 CLOSING = frozenset((")", "]", "\\}"))
+# People write scripts of these under and over them, whatever the relation is called (CROHME: 117 of 120).
+_LIMITS = frozenset(("\\sum", "\\lim"))
+_AS_LIMIT = {"Sub": "Below", "Sup": "Above"}
 
 
 @dataclass
@@ -30,7 +33,8 @@ def rows_of(graph: SymbolGraph) -> tuple[list[Row], list[dict[str, int] | None]]
 
     Every symbol is in exactly one row. A graph that is no tree is made one: of several relations into a symbol the
     first counts; the chains of several roots, and of circles (cut at their first symbol), follow each other in the main
-    row; two symbols in the same relation to a third follow each other in one row.
+    row; two symbols in the same relation to a third follow each other in one row. Sub and Sup of a sum or a limit
+    are taken for Below and Above.
     """
     count = len(graph.symbols)
     following: list[list[int] | None] = [None] * count
@@ -48,11 +52,13 @@ def rows_of(graph: SymbolGraph) -> tuple[list[Row], list[dict[str, int] | None]]
             else:
                 table.append(child)
         else:
-            places = hanging[relation.subject]
+            places, name = hanging[relation.subject], relation.name
+            if graph.symbols[relation.subject] in _LIMITS:
+                name = _AS_LIMIT.get(name, name)
             if places is None:
-                hanging[relation.subject] = [(relation.name, child)]
+                hanging[relation.subject] = [(name, child)]
             else:
-                places.append((relation.name, child))
+                places.append((name, child))
 
     rows = [Row(-1, -1, "", [])]
     hung: list[dict[str, int] | None] = [None] * count

@@ -10,7 +10,7 @@ the median ``x`` stands.
     bar         of a fraction: height of its middle, thickness, thickness added per width, overhang on each side
     gaps        between two neighbours on a row: common part, parts of the left and of the right one
     rows        by relation and parent: scale relative to the parent's row and where the row is placed
-    root        lead, trail, head, foot of a root around its radicand
+    root        lead, trail, head, foot of a root around its radicand; also of those with an index
     brackets    height of brackets relative to tall content, thickness of tall ones
 """
 
@@ -25,11 +25,12 @@ from statistics import median
 from typing import Any
 
 import click
+import numpy as np
 
 from .symbol_graph import Relation, SymbolGraph
 from .typeset import STATISTICS_FILE, gap_kinds
 from .typeset_rows import CLOSING, OPENING, Row, bracket_pairs, rows_of
-from .vocabulary import SYMBOL_LABELS
+from .vocabulary import RELATIONS, SYMBOL_LABELS
 
 _STROKE = 2.5 / 256  # width of the pen in prepared images, which boxes include
 _ROUNDS = 6  # of fitting rows to labels and labels to rows
@@ -198,6 +199,7 @@ def _measure_rows(expressions: list[_Written]) -> tuple[_Observations, _Observat
                 inside = expression.extents[around["Inside"]]
                 shapes.add(
                     "root",
+                    *(["root with index"] if "Above" in around else []),
                     numbers=[
                         (inside[0] - box[0]) / own,
                         (box[2] - inside[2]) / own,
@@ -226,8 +228,7 @@ def _measure_row(expression: _Written, number: int, row: Row, rows: _Observation
         place = [((extent[0] + extent[2]) / 2 - middle) / own, (extent[1] - box[3]) / own]
     else:
         place = [0.0, 0.0]
-    depth = "deep" if row.parent_row else "main"
-    rows.add(row.relation, f"{row.relation} {label}", f"{row.relation} {label} {depth}", numbers=[scale / own, *place])
+    rows.add(row.relation, f"{row.relation} {label}", numbers=[scale / own, *place])
 
 
 def _measure_gaps(expressions: list[_Written]) -> dict[str, Any]:
@@ -293,7 +294,10 @@ def _rounded(value: Any) -> Any:
 
 
 def measure(graphs: Iterable[SymbolGraph]) -> dict[str, Any]:
-    """Statistics of graphs with boxes, as the module's text describes them. ValueError without any ``x``."""
+    """Statistics of graphs with boxes, as the module's text describes them.
+
+    ValueError when the graphs lack something that is to be measured: an ``x``, a fraction, a root with an index, ...
+    """
     expressions = [_written(graph) for graph in graphs if len(graph)]
     if not any("x" in expression.graph.symbols for expression in expressions):
         raise ValueError("no expression has the letter x, the unit of all proportions")
@@ -310,8 +314,18 @@ def measure(graphs: Iterable[SymbolGraph]) -> dict[str, Any]:
         "brackets": brackets,
         **holders.medians(),
     }
+    missing = [name for name in ("bar", "root", "root with index") if name not in result]
+    missing += [name for name in RELATIONS if name != "Right" and name not in result["rows"]]
+    missing += [] if brackets else ["brackets around tall content"]
+    if missing:
+        raise ValueError(f"no expression, or too few, with {', '.join(missing)}")
     rounded: dict[str, Any] = _rounded(result)
     return rounded
+
+
+def _graph_of(record: dict[str, Any]) -> SymbolGraph:
+    relations = tuple(Relation(int(subject), int(object_), name) for subject, object_, name in record["relations"])
+    return SymbolGraph(tuple(record["symbols"]), relations, np.array(record["boxes"], dtype=np.float32))
 
 
 @click.command()
@@ -327,18 +341,17 @@ def main(data: Path, out: Path) -> None:
     source = data / "graphs.jsonl"
     if not source.exists():
         raise click.ClickException(f"{data} holds no graphs.jsonl: prepare a data set with `hmeg data crohme`")
-    import numpy as np
-
     graphs = []
     with open(source, encoding="utf-8") as lines:
-        for line in lines:
-            record = json.loads(line)
-            relations = tuple(Relation(subject, object_, name) for subject, object_, name in record["relations"])
-            graphs.append(SymbolGraph(tuple(record["symbols"]), relations, np.array(record["boxes"], dtype=np.float32)))
+        for number, line in enumerate(lines, start=1):
+            try:
+                graphs.append(_graph_of(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                raise click.ClickException(f"{source}, line {number}, is no record of an expression: {error}") from None
     try:
         statistics = measure(graphs)
     except ValueError as error:
-        raise click.ClickException(f"{source}: {error}") from None
+        raise click.ClickException(f"{source}: {error}; measure a larger data set") from None
     out.write_text(json.dumps(statistics, indent=0, separators=(",", ":")) + "\n", encoding="utf-8")
     click.echo(f"{len(graphs)} expressions measured -> {out}")
 
