@@ -64,3 +64,20 @@ def test_boxes_surround_the_ink_of_their_symbol() -> None:
 def test_a_symbol_without_ink_is_named() -> None:
     with pytest.raises(ValueError, match="symbol 1 has no ink"):
         render([LINE], [(0,), ()])
+
+
+def test_short_formulas_do_not_fill_the_image() -> None:
+    big = [np.array([[0.0, 0.0], [30.0, 60.0]])]
+    image, boxes = render(big, [(0,)], size=256, stroke_width=2, margin=6, symbol_side=80)
+    assert (boxes[0, 3] - boxes[0, 1]) * 256 == pytest.approx(82, abs=0.1)
+    assert (boxes[0, :2] + boxes[0, 2:]) / 2 == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert image[128 - 45].min() == 255 and image[128].min() < 128
+    _, unlimited = render(big, [(0,)], size=256, stroke_width=2, margin=6, symbol_side=1000)
+    assert (unlimited[0, 3] - unlimited[0, 1]) * 256 == pytest.approx(246, abs=0.1)
+
+
+def test_long_formulas_are_not_touched_by_the_limit() -> None:
+    row = [np.array([[40.0 * i, 0.0], [40.0 * i + 20, 20.0]]) for i in range(8)]
+    limited, _ = render(row, [(i,) for i in range(8)], symbol_side=80)
+    free, _ = render(row, [(i,) for i in range(8)], symbol_side=1000)
+    assert np.array_equal(limited, free)

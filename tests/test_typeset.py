@@ -18,7 +18,9 @@ from hmeg.graph.typeset_rows import bracket_pairs, rows_of
 from hmeg.graph.typeset_statistics import main, measure
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
 
-MARGIN = (6 - 1.25) / 256  # free on each side of the longest extent
+HALF_STROKE = 1.25 / 256
+MARGIN = 6 / 256 - HALF_STROKE  # free on each side of the longest extent
+SYMBOL_SIDE = 80 / 256  # of the median symbol, at most
 
 
 def boxes_of(latex: str) -> dict[str, np.ndarray]:
@@ -30,13 +32,16 @@ def boxes_of(latex: str) -> dict[str, np.ndarray]:
 
 
 def assert_fits(boxes: np.ndarray, count: int) -> None:
-    """Finite boxes with an extent, centred, the longest side as long as in training images."""
+    """Finite boxes with an extent, centred, and as large as the margin or the symbols' size allows, as in training."""
     assert boxes.shape == (count, 4) and boxes.dtype == np.float32
     assert np.isfinite(boxes).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     assert low + high == pytest.approx(1, abs=1e-5)
-    assert (high - low).max() == pytest.approx(1 - 2 * MARGIN, abs=1e-5)
+    whole = (high - low).max() / (1 - 2 * MARGIN)
+    ink_sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) - 2 * HALF_STROKE
+    median = np.median(ink_sides) / SYMBOL_SIDE
+    assert max(whole, median) == pytest.approx(1, abs=1e-4)
 
 
 def middle(box: np.ndarray) -> np.ndarray:
@@ -121,7 +126,7 @@ def test_brackets_grow_with_their_content() -> None:
     assert boxes["("][2] < boxes["a"][0] and boxes["a"][2] < boxes[")"][0]
 
 
-def test_one_symbol_fills_the_square() -> None:
+def test_every_symbol_alone_has_the_largest_size() -> None:
     for label in SYMBOL_LABELS:
         assert_fits(typeset(SymbolGraph((label,))), 1)
     assert typeset(SymbolGraph(())).shape == (0, 4)

@@ -18,8 +18,23 @@ def command() -> None:
 @click.option("--size", default=256, show_default=True, type=click.IntRange(32, 4096), help="Image side in pixels.")
 @click.option("--stroke-width", default=2.5, show_default=True, type=click.FloatRange(0.25), help="In pixels.")
 @click.option("--margin", default=6.0, show_default=True, type=click.FloatRange(0), help="Free border in pixels.")
+@click.option(
+    "--symbol-side",
+    default=80.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="The median symbol is at most this many pixels wide or high: short formulas do not fill the image.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
-def crohme(source: Path, out: Path, size: int, stroke_width: float, margin: float, workers: int | None) -> None:
+def crohme(
+    source: Path,
+    out: Path,
+    size: int,
+    stroke_width: float,
+    margin: float,
+    symbol_side: float,
+    workers: int | None,
+) -> None:
     """Render InkML (a file, folder or tar archive) to images with symbol boxes and graphs.
 
     \b
@@ -36,7 +51,7 @@ def crohme(source: Path, out: Path, size: int, stroke_width: float, margin: floa
 
     try:
         with tqdm(unit="file", desc="rendering") as bar:
-            report = prepare(source, out, RenderSettings(size, stroke_width, margin), workers, bar.update)
+            report = prepare(source, out, RenderSettings(size, stroke_width, margin, symbol_side), workers, bar.update)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     found = f" ({report.reused} of them from an earlier run)" if report.reused else ""

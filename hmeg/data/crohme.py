@@ -39,11 +39,12 @@ _CHUNK = 64  # files a worker renders before its results are recorded
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """How expressions are drawn: image side and stroke width in pixels, free margin in pixels."""
+    """How expressions are drawn: image side, stroke width, free margin and largest median symbol, all in pixels."""
 
     size: int = 256
     stroke_width: float = 2.5
     margin: float = 6.0
+    symbol_side: float = 80.0
 
 
 @dataclass(frozen=True)
@@ -234,10 +235,14 @@ class CrohmeDataset(Dataset[Example]):
 
 @dataclass
 class Batch:
-    """Graphs with boxes, and images (N, channels, H, W) float32 in [0, 1], ink 0 on paper 1."""
+    """Graphs with boxes, and images (N, channels, H, W) float32 in [0, 1], ink 0 on paper 1.
+
+    glyph_modes  (V,) int64, how each symbol is written (:mod:`hmeg.data.glyphs`), where the model asks for it
+    """
 
     graph: GraphBatch
     images: Tensor
+    glyph_modes: Tensor | None = None
 
 
 def collate(examples: Sequence[Example], image_channels: int = 1) -> Batch:

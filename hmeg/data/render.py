@@ -59,17 +59,37 @@ def draw_strokes(strokes: Sequence[np.ndarray], size: int, stroke_width: float) 
     return np.asarray(canvas.reduce(_OVERSAMPLING))
 
 
+def limit_symbols(frame: Frame, symbols: Sequence[np.ndarray], size: int, symbol_side: float) -> Frame:
+    """The frame, smaller about the image's centre if the median symbol's longer side exceeds ``symbol_side`` pixels.
+
+    Without this a formula of one symbol would be as high as the image, drawn with a hair-thin pen.
+    """
+    sides = [float((points.max(axis=0) - points.min(axis=0)).max()) for points in symbols]
+    median = float(np.median(sides)) * frame.scale
+    if median <= symbol_side:
+        return frame
+    shrink = symbol_side / median
+    middle = size / 2
+    return Frame(
+        frame.scale * shrink,
+        middle + (frame.offset_x - middle) * shrink,
+        middle + (frame.offset_y - middle) * shrink,
+    )
+
+
 def render(
     strokes: Sequence[np.ndarray],
     symbol_strokes: Sequence[Sequence[int]],
     size: int = 256,
     stroke_width: float = 2.5,
     margin: float = 6.0,
+    symbol_side: float = 80.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws an expression and measures its symbols.
 
     strokes         (n, 2) arrays in ink units, y down
     symbol_strokes  for each symbol the indices of its strokes
+    symbol_side     the median symbol's longer side is at most this many pixels; short formulas do not fill the image
     Returns the image (size, size) uint8, ink 0 on paper 255, and boxes (V, 4) float32: x0, y0, x1, y1 in [0, 1] of
     the image, around the ink (half a stroke width included). Strokes in no symbol are not drawn: nothing in the
     graph accounts for them. ValueError if a symbol has no ink.
@@ -79,6 +99,8 @@ def render(
             raise ValueError(f"symbol {row} has no ink")
     used = sorted({i for indices in symbol_strokes for i in indices})
     frame = fit_frame([strokes[i] for i in used], size, margin)
+    inks = [np.concatenate([strokes[i] for i in indices if len(strokes[i])]) for indices in symbol_strokes]
+    frame = limit_symbols(frame, inks, size, symbol_side)
     placed = {i: frame.apply(strokes[i]) for i in used}
     image = draw_strokes([placed[i] for i in used], size, stroke_width)
     boxes = np.zeros((len(symbol_strokes), 4), dtype=np.float64)

@@ -144,16 +144,18 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        batch = GraphBatch.from_graphs(graphs).to(self.device)
+        batch = GraphBatch.from_graphs(graphs, typeset=config.layout_prior).to(self.device)
         noise = self._on_device(
             np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
         )
         predicted = self.model.layout_generator(batch, noise).cpu().numpy()
         boxes = _boxes_to_use(graphs, predicted)
+        drawn_at = self._on_device(np.concatenate(boxes))
+        modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
         noise = self._on_device(
             np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
         )
-        output = self.model.image_model(batch, noise, self._on_device(np.concatenate(boxes)), (native,))
+        output = self.model.image_model(batch, noise, drawn_at, (native,), glyph_modes=modes)
         images = output.images[native].float().cpu().numpy()
         return [
             self._sample(task, image, of_task, seed, size)

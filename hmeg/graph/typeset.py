@@ -20,8 +20,10 @@ from .typeset_rows import CLOSING, OPENING, bracket_pairs, rows_of
 
 STATISTICS_FILE = "typeset_statistics.json"
 # The frame of prepared training images (hmeg.data.render): the longest side of the ink leaves 6 of 256 pixels free on
-# each side; boxes are half a stroke of 2.5 pixels larger than the ink.
+# each side, unless the median symbol's longer side would exceed 80; boxes are half a stroke of 2.5 pixels larger than
+# the ink.
 _INK = (256 - 2 * 6) / 256
+_SYMBOL_SIDE = 80 / 256
 _HALF_STROKE = 1.25 / 256
 _SMALLEST, _LARGEST = 0.25, 2.0  # scales of rows relative to the main one, however deep they are
 _BRACKETS = OPENING | CLOSING | {"|"}
@@ -87,8 +89,8 @@ def _statistics() -> _Statistics:
 def typeset(graph: SymbolGraph) -> np.ndarray:
     """Boxes a plain typesetter gives the symbols of ``graph``: (V, 4) float32, x0, y0, x1, y1 in [0, 1], y down.
 
-    The layout is centred in the square, its longest side leaves the margin that training images have, and boxes include
-    half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first of the
+    The layout is centred in the square, as large as the margin and the symbols' size in training images allow, and
+    boxes include half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first of the
     relations; several roots and circles follow each other on the main row. Deterministic, no recursion; time grows
     linearly with the symbols (with the square of nested brackets). An empty graph gives (0, 4).
     """
@@ -96,7 +98,9 @@ def typeset(graph: SymbolGraph) -> np.ndarray:
         return np.zeros((0, 4), dtype=np.float32)
     boxes = np.array(_layout(graph, _statistics()), dtype=np.float64)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    boxes *= (scale := _INK / max(float((high - low).max()), 1e-9))
+    median_side = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
+    scale = min(_INK / max(float((high - low).max()), 1e-9), _SYMBOL_SIDE / max(median_side, 1e-9))
+    boxes *= scale
     middle = (low + high) * (scale / 2)
     boxes[:, :2] += 0.5 - _HALF_STROKE - middle
     boxes[:, 2:] += 0.5 + _HALF_STROKE - middle

@@ -30,10 +30,15 @@ class ModelConfig:
     symbol_channels       layout channels that hold a learned embedding of the symbol itself under its box's fixed mask,
                           needs ``box_coordinates`` (our own extension as well: glyphs are learned much sooner when the
                           symbol need not travel through the graph convolutions first)
+    glyph_channels        layout channels that hold a learned picture of every symbol, ``glyph_size`` cells wide and
+                          high, stretched into its box (:mod:`hmeg.model.glyphs`; our own extension too); there are
+                          ``glyph_modes`` of every symbol, the ways in which it is written
     layout_embedding_dim  embeddings and node vectors of the layout generator
     layout_hidden_dim     hidden width of its perceptrons
     layout_num_layers     number of its graph convolutions
     box_noise_dim         noise numbers per symbol it takes
+    layout_prior          the layout generator corrects the boxes of a rule-based typesetter instead of making boxes
+                          from nothing (:mod:`hmeg.graph.typeset`; our own extension)
     layout_kaiming_init   initialise it to keep signals alive through more layers than the published five, instead of
                           as published (:func:`hmeg.model.triple_conv.init_linear_kaiming`); read by training only
 
@@ -53,10 +58,14 @@ class ModelConfig:
     mask_size: int = 64
     box_coordinates: bool = False
     symbol_channels: int = 0
+    glyph_channels: int = 0
+    glyph_size: int = 24
+    glyph_modes: int = 1
     layout_embedding_dim: int = 128
     layout_hidden_dim: int = 512
     layout_num_layers: int = 5
     box_noise_dim: int = 64
+    layout_prior: bool = False
     layout_kaiming_init: bool = False
 
     def __post_init__(self) -> None:
@@ -66,12 +75,12 @@ class ModelConfig:
             if field.name == "name":
                 if not isinstance(value, str) or not value:
                     raise ValueError(f"configuration field name must be a non-empty string, got {value!r}")
-            elif field.name in ("box_coordinates", "layout_kaiming_init"):
+            elif field.name in ("box_coordinates", "layout_prior", "layout_kaiming_init"):
                 if not isinstance(value, bool):
                     raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
             else:
                 largest = _LARGEST_DEPTH if field.name.endswith("num_layers") else _LARGEST_SIZE
-                smallest = 0 if field.name == "symbol_channels" else 1
+                smallest = 0 if field.name in ("symbol_channels", "glyph_channels") else 1
                 for size in value if field.name == "refinement_dims" else (value,):
                     # bool is an int in Python, but no size
                     if type(size) is not int or not smallest <= size <= largest:
@@ -95,7 +104,7 @@ class ModelConfig:
     @property
     def layout_channels(self) -> int:
         """Channels of the layout, noise not counted."""
-        return self.gconv_dim + self.symbol_channels + (5 if self.box_coordinates else 0)
+        return self.gconv_dim + self.symbol_channels + self.glyph_channels + (5 if self.box_coordinates else 0)
 
     @staticmethod
     def named(name: str) -> ModelConfig:
@@ -129,8 +138,8 @@ class ModelConfig:
 BASE = ModelConfig()
 
 # Made for CPUs: about a sixteenth of base's decoder arithmetic (hmeg.model.cost counts it), one grey channel.
-# Node vectors (8), symbols (16), box coordinates (5) and noise (2) together are 31 channels: with 32 features and the
-# smaller image the last stage then reads 64, a multiple of what CPU convolutions work in.
+# Node vectors (8), symbols (14), glyphs (2), box coordinates (5) and noise (2) together are 31 channels: with 32
+# features and the smaller image the last stage then reads 64, a multiple of what CPU convolutions work in.
 SMALL = ModelConfig(
     name="small",
     image_channels=1,
@@ -141,9 +150,12 @@ SMALL = ModelConfig(
     layout_noise_dim=2,
     mask_hidden_dim=16,
     box_coordinates=True,
-    symbol_channels=16,
+    symbol_channels=14,
+    glyph_channels=2,
+    glyph_modes=12,
     layout_embedding_dim=64,
     layout_hidden_dim=128,
-    layout_num_layers=8,
+    layout_num_layers=4,
+    layout_prior=True,
     layout_kaiming_init=True,
 )

@@ -35,4 +35,5 @@ class HMEG(nn.Module):
         self, graph: GraphBatch, box_noise: Tensor, image_noise: Tensor, resolutions: Collection[int] | None = None
     ) -> tuple[Tensor, ImageOutput]:
         boxes = self.layout_generator(graph, box_noise)
-        return boxes, self.image_model(graph, image_noise, boxes, resolutions)
+        modes = self.image_model.choose_glyphs(graph, boxes, box_noise[:, 0])
+        return boxes, self.image_model(graph, image_noise, boxes, resolutions, glyph_modes=modes)

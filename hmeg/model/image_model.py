@@ -15,6 +15,7 @@ from hmeg.graph import GraphBatch
 from .box_coordinates import compose_in_boxes
 from .config import ModelConfig
 from .decoder import ImageDecoder
+from .glyphs import GlyphAtlas, Windows
 from .mask import LayoutUpsampler, MaskRefiner, match_format
 from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
 
@@ -37,38 +38,18 @@ class ImageOutput:
     relation_scores: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Square parts of images: the decoder is convolutional, so it can be trained on where the ink is.
-
-    expression, top, left  (M,) int64: which expression, and the upper left corner in pixels of the soft masks
-    side                   in pixels of the soft masks; a multiple of what the decoder's stages halve
-    """
-
-    expression: Tensor
-    top: Tensor
-    left: Tensor
-    side: int
-
-    def cut(self, images: Tensor, scale: int) -> Tensor:
-        """images (N, C, scale S, scale S), S the masks' side -> (M, C, scale side, scale side)."""
-        steps = torch.arange(scale * self.side, device=images.device)
-        rows = (self.top * scale)[:, None] + steps
-        columns = (self.left * scale)[:, None] + steps
-        channels_last = images.permute(0, 2, 3, 1)
-        return channels_last[self.expression[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
 class ImageModel(nn.Module):
     """Graph convolutions, learned masks, composed and upsampled layout, cascaded refinement.
 
-    forward(graph, noise, boxes=None, resolutions=None, relation_scores=False, windows=None) -> :class:`ImageOutput`
+    forward(graph, noise, boxes=None, resolutions=None, ...) -> :class:`ImageOutput`
 
     graph            expressions; ``graph.boxes`` is not read
     noise            (N, layout_noise_dim, 256, 256) standard normal
     boxes            (V, 4) in [0, 1]; None uses the model's own predictions
     resolutions      which images to make, some of ``config.resolutions`` (default: all three)
     relation_scores  whether to compute the auxiliary scores as well (their published loss weight is 0)
+    glyph_modes      (V,) int64: how each symbol is written, see :meth:`choose_glyphs`; None: the most frequent way.
+                     Read only where ``config.glyph_channels`` is set
     windows          paint these parts only: noise, layout and images are then those of the M windows, for training
 
     Differentiable in boxes, noise and weights. Under autocast the graph part and the masks stay in the weights'
@@ -86,6 +67,8 @@ class ImageModel(nn.Module):
         init_box_head(self.box_head)
         self.mask_refiner = MaskRefiner(config.mask_hidden_dim, config.mask_size)
         self.upsampler = LayoutUpsampler(config.gconv_dim)
+        glyphs = config.glyph_channels
+        self.glyphs = GlyphAtlas(glyphs, config.glyph_size, config.glyph_modes) if glyphs else None
         self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, config.symbol_channels) if config.symbol_channels else None
         self.decoder = ImageDecoder(
             config.layout_channels + config.layout_noise_dim,
@@ -102,6 +85,7 @@ class ImageModel(nn.Module):
         resolutions: Collection[int] | None = None,
         relation_scores: bool = False,
         windows: Windows | None = None,
+        glyph_modes: Tensor | None = None,
     ) -> ImageOutput:
         config = self.config
         painted = graph.num_graphs if windows is None else len(windows.expression)
@@ -119,6 +103,7 @@ class ImageModel(nn.Module):
             layout = ops.compose_layout(masks, nodes, graph.batch, graph.num_graphs)
             scores = self.relation_scores(graph, predicted) if relation_scores else None
             in_boxes = self.compose_in_boxes(graph, used) if config.box_coordinates else None
+            glyphs = self.place_glyphs(graph, glyph_modes, used, windows) if config.glyph_channels else None
         if windows is not None:
             layout = windows.cut(layout, 1)
             in_boxes = None if in_boxes is None else windows.cut(in_boxes, 1)
@@ -127,6 +112,8 @@ class ImageModel(nn.Module):
         if in_boxes is not None:
             in_boxes = F.interpolate(match_format(in_boxes, layout), scale_factor=4.0, mode="bilinear")
             layers.append(in_boxes)
+        if glyphs is not None:
+            layers.append(match_format(glyphs, layout))
         layout = torch.cat([*layers, match_format(noise, layout)], dim=1)
         images = self.decoder(layout, resolutions)
         return ImageOutput(images, predicted, masks, layout[:, : config.layout_channels], scores)
@@ -135,6 +122,21 @@ class ImageModel(nn.Module):
         """The extension's channels (N, 5 + symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`."""
         vectors = None if self.symbol_vectors is None else self.symbol_vectors(graph.symbols)
         return compose_in_boxes(vectors, boxes, graph.batch, self.config.mask_size, graph.num_graphs)
+
+    def choose_glyphs(self, graph: GraphBatch, boxes: Tensor, style: Tensor) -> Tensor | None:
+        """Glyph modes (V,) for boxes (V, 4), by style (V,) standard normal; None if there are no learned glyphs."""
+        return None if self.glyphs is None else self.glyphs.choose(graph.symbols, boxes, graph.batch, style)
+
+    def place_glyphs(
+        self, graph: GraphBatch, modes: Tensor | None, boxes: Tensor, windows: Windows | None
+    ) -> Tensor:
+        """Learned glyphs in their boxes (N or M, glyph_channels, 256 or less), see :mod:`hmeg.model.glyphs`."""
+        assert self.glyphs is not None
+        size = self.config.mask_size
+        windows = windows or Windows.whole(graph.num_graphs, size, boxes.device)
+        modes = torch.zeros_like(graph.symbols) if modes is None else modes
+        placed: Tensor = self.glyphs(graph.symbols, modes, boxes, graph.batch, windows, graph.num_graphs, size)
+        return placed
 
     def relation_scores(self, graph: GraphBatch, predicted_boxes: Tensor) -> Tensor:
         """Auxiliary scores (E, 13) of every edge's relation, from predicted boxes and symbol embeddings."""

@@ -10,6 +10,9 @@ from hmeg.graph import GraphBatch
 from .config import ModelConfig
 from .triple_conv import MLP, GraphEncoder, init_box_head, init_linear_kaiming, init_linear_xavier
 
+_NUM_BOX_NUMBERS = 8
+_SMALLEST_SIDE = 1 / 256
+
 
 def segment_sum(x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
     """x (V, C), batch (V,) -> (N, C): sums of the rows of each expression, 0 where there is none. Differentiable."""
@@ -42,6 +45,9 @@ class LayoutGenerator(nn.Module):
     forward(graph, noise (V, box_noise_dim) standard normal) -> boxes (V, 4): x0, y0, x1, y1 meant to lie in [0, 1] of
     the image, never negative; nothing keeps them from exceeding 1 or being inverted. ``graph.boxes`` is not read.
     Differentiable in noise and weights. Runs in its weights' precision, under autocast too: it is small.
+
+    With ``config.layout_prior`` (our own extension) it learns how handwriting differs from type instead of everything:
+    it reads ``graph.typeset_boxes`` beside the symbols, and adds its output to them. ValueError if they are missing.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -50,19 +56,42 @@ class LayoutGenerator(nn.Module):
         dim, hidden = config.layout_embedding_dim, config.layout_hidden_dim
         self.encoder = GraphEncoder(dim, hidden, dim, config.layout_num_layers)
         self.readout = AttentionReadout(dim)
-        self.box_head = MLP(2 * dim + config.box_noise_dim, hidden, 4)
+        read = 2 * dim + config.box_noise_dim
+        if config.layout_prior:
+            self.prior_embedding = nn.Linear(_NUM_BOX_NUMBERS, dim)
+            self.correction = nn.Sequential(nn.Linear(read + _NUM_BOX_NUMBERS, hidden), nn.ReLU(), nn.Linear(hidden, 4))
+        else:
+            self.box_head = MLP(read, hidden, 4)
         if config.layout_kaiming_init:
             self.apply(init_linear_kaiming)
-            init_box_head(self.box_head)
+            if not config.layout_prior:
+                init_box_head(self.box_head)
         else:
             self.apply(init_linear_xavier)
+        if config.layout_prior:
+            nn.init.zeros_(self.correction[-1].weight)  # type: ignore[arg-type]  # training starts from the type
 
     def forward(self, graph: GraphBatch, noise: Tensor) -> Tensor:
         expected = (len(graph.symbols), self.config.box_noise_dim)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise must be {expected}: one row per symbol; got {tuple(noise.shape)}")
         with torch.autocast(graph.symbols.device.type, enabled=False):
-            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type)
+            prior = self._prior(graph) if self.config.layout_prior else None
+            extra = None if prior is None else self.prior_embedding(prior)
+            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, extra)
             whole = self.readout(nodes, graph.batch, graph.num_graphs)
-            boxes: Tensor = self.box_head(torch.cat([nodes, whole[graph.batch], noise], dim=1))
+            read = torch.cat([nodes, whole[graph.batch], noise], dim=1)
+            boxes: Tensor
+            if prior is None:
+                boxes = self.box_head(read)
+            else:
+                boxes = prior[:, :4] + self.correction(torch.cat([read, prior], dim=1))
         return boxes
+
+    def _prior(self, graph: GraphBatch) -> Tensor:
+        """(V, 8): the typeset box, its width and height, and their logarithms."""
+        if graph.typeset_boxes is None:
+            raise ValueError("this model starts from typeset boxes: GraphBatch.from_graphs(graphs, typeset=True)")
+        boxes = graph.typeset_boxes
+        sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=_SMALLEST_SIDE)
+        return torch.cat([boxes, sides, sides.log()], dim=1)

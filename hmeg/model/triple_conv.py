@@ -68,7 +68,8 @@ class GraphTripleConvStack(nn.Module):
 class GraphEncoder(nn.Module):
     """Embeddings of symbols and relations, then a stack of triple convolutions.
 
-    forward(symbols (V,), edge_index (2, E), edge_type (E,)) -> node vectors (V, dim), edge vectors (E, dim).
+    forward(symbols (V,), edge_index (2, E), edge_type (E,), extra=None) -> nodes (V, dim), edges (E, dim).
+    extra (V, embedding_dim), if given, is added to the symbols' embeddings.
     """
 
     def __init__(self, embedding_dim: int, hidden_dim: int, dim: int, num_layers: int) -> None:
@@ -77,9 +78,12 @@ class GraphEncoder(nn.Module):
         self.relation_embedding = nn.Embedding(NUM_RELATION_ROWS, embedding_dim)
         self.convs = GraphTripleConvStack(embedding_dim, hidden_dim, dim, num_layers)
 
-    def forward(self, symbols: Tensor, edge_index: Tensor, edge_type: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, symbols: Tensor, edge_index: Tensor, edge_type: Tensor, extra: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        embedded = self.symbol_embedding(symbols)
         nodes: tuple[Tensor, Tensor] = self.convs(
-            self.symbol_embedding(symbols), self.relation_embedding(edge_type), edge_index
+            embedded if extra is None else embedded + extra, self.relation_embedding(edge_type), edge_index
         )
         return nodes
 

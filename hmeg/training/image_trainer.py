@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmeg import ops
 from hmeg.data.crohme import Batch, CrohmeDataset, collate
+from hmeg.data.glyphs import glyph_modes
 from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
 from hmeg.model.discriminators import ObjectDiscriminator, PatchDiscriminator
-from hmeg.model.image_model import ImageModel, ImageOutput, Windows
+from hmeg.model.glyphs import Windows
+from hmeg.model.image_model import ImageModel, ImageOutput
 
 from .loop import LoopConfig, TrainingRun, averaged, batch_indices, load_checkpoint, setting, step_generator
 from .losses import gan_discriminator_loss, gan_generator_loss
@@ -67,6 +70,11 @@ class ImageTrainer:
         self.model = ImageModel(self.model_config).to(config.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
         self.discriminators = _Discriminators(self.model_config.image_channels, config).to(config.device)
+        self.glyph_modes: list[np.ndarray] | None = None
+        if self.model.glyphs is not None:
+            found = glyph_modes(self.dataset, self.model_config.glyph_size, self.model_config.glyph_modes, config.seed)
+            self.model.glyphs.fill(found.ink, found.frequency, found.log_side)
+            self.glyph_modes = found.assignment
         if config.start_from:
             self._start_from(Path(config.start_from))
         self.ema = averaged(self.model, config.ema_decay)
@@ -107,7 +115,10 @@ class ImageTrainer:
         batch = collate([self.dataset[int(row)] for row in rows], self.model_config.image_channels)
         device = self.config.device
         images = batch.images.to(device, memory_format=torch.channels_last)
-        return Batch(batch.graph.to(device), images)
+        modes = None
+        if self.glyph_modes is not None:
+            modes = torch.from_numpy(np.concatenate([self.glyph_modes[int(row)] for row in rows])).to(device)
+        return Batch(batch.graph.to(device), images, modes)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One optimisation step of the generator, then one of the discriminators."""
@@ -134,7 +145,14 @@ class ImageTrainer:
 
         self.discriminators.requires_grad_(False)
         with config.autocast():
-            output = self.model(batch.graph, noise, batch.graph.boxes, resolutions=config.scales, windows=windows)
+            output = self.model(
+                batch.graph,
+                noise,
+                batch.graph.boxes,
+                config.scales,
+                windows=windows,
+                glyph_modes=batch.glyph_modes,
+            )
             losses = self.generator_losses(output, batch, real)
         total = sum(losses.values())
         assert isinstance(total, Tensor)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.graph import GraphBatch
+from hmeg.graph.typeset import typeset
 from hmeg.model.config import ModelConfig
 from hmeg.model.discriminators import LayoutDiscriminator
 from hmeg.model.layout import LayoutGenerator
@@ -43,6 +44,7 @@ class LayoutTrainer:
         self._edges = [graph.edge_type_matrix() for graph in self.dataset.graphs]
         self._boxes = [graph.boxes for graph in self.dataset.graphs if graph.boxes is not None]
         self.model_config = ModelConfig.named(config.model)
+        self._typeset = [typeset(graph) for graph in self.dataset.graphs] if self.model_config.layout_prior else []
         torch.manual_seed(config.seed)
         self.model = LayoutGenerator(self.model_config).to(config.device)
         self.discriminator = LayoutDiscriminator().to(config.device)
@@ -71,7 +73,8 @@ class LayoutTrainer:
     def batch(self, step: int) -> GraphBatch:
         """The training graphs of a step, on the device."""
         rows = batch_indices(len(self._ids), self.config.batch_size, step, self.config.seed)
-        picked = [[source[int(row)] for row in rows] for source in (self._ids, self._edges, self._boxes)]
+        sources = [self._ids, self._edges, self._boxes, *([self._typeset] if self._typeset else [])]
+        picked = [[source[int(row)] for row in rows] for source in sources]
         return GraphBatch.from_arrays(*picked).to(self.config.device)
 
     def step(self, step: int) -> dict[str, Tensor]:
