@@ -99,3 +99,32 @@ def pack(layout_run: Path, image_run: Path, out: Path, licence: str) -> None:
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@command.command()
+@click.option("--weights", required=True, help="Name of bundled weights, or a weights file.")
+@click.option(
+    "--train",
+    "train_data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Prepared training set: the symbols that the reader knows.",
+)
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path), help="Prepared validation set.")
+@click.option("--limit", type=click.IntRange(1), help="Look at the first expressions only.")
+def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> None:
+    """Draw a validation set and report how many symbols can be read, and how far boxes and pixels are off (JSON)."""
+    import json
+    from dataclasses import asdict
+
+    from hmeg.data.crohme import CrohmeDataset
+    from hmeg.evaluation.legibility import measure as measure_legibility
+    from hmeg.generation import load
+
+    try:
+        validation = CrohmeDataset(data)
+        validation.graphs, validation.names = validation.graphs[:limit], validation.names[:limit]
+        found = measure_legibility(load(weights), CrohmeDataset(train_data), validation)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))

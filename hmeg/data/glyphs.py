@@ -14,6 +14,7 @@ from hmeg.graph import SymbolGraph, vocabulary
 from .crohme import CrohmeDataset
 
 _ITERATIONS = 15
+_CLEAR = 0.42  # mean ink where there is ink: one pen stroke gives about 0.5 to 0.8, a smear 0.2 to 0.35
 _MEMBERS = 12  # a mode stands for at least this many examples on average
 
 
@@ -22,7 +23,8 @@ class GlyphModes:
     """Typical glyphs of every class, the most frequent first.
 
     ink         (102, modes, size, size) float32 in [0, 1]: mean ink of a mode, row = class id, 0 where there is none
-    frequency   (102, modes) float32: shares, summing to 1; mode 0 has all of a class that never occurs
+    frequency   (102, modes) float32: shares, summing to 1, 0 for modes whose mean is a smear (of examples that have
+                nothing in common but being unlike the others); mode 0 has all of a class that never occurs
     log_side    (102, modes) float32: mean logarithm of the sides (root of the area) of the boxes of a mode's examples
     assignment  for every expression of the data set (V,) int64: the mode each of its symbols is nearest to
     """
@@ -34,20 +36,47 @@ class GlyphModes:
 
 
 def cut_symbols(dataset: CrohmeDataset, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All symbols of a data set, cut out at their boxes and resampled: ink (V, size, size) uint8, class ids (V,)."""
+    """All symbols of a data set, cut out at their boxes and resampled: ink (V, size, size) uint8, class ids (V,).
+
+    What stands wholly inside another symbol's box, a radicand under its root, is wiped out of the latter's picture.
+    """
     ids = np.concatenate([graph.symbol_ids() for graph in dataset.graphs])
     ink = np.empty((len(ids), size, size), dtype=np.uint8)
     row = 0
     for index, graph in enumerate(dataset.graphs):
-        image = Image.fromarray(dataset.image(index))
         assert graph.boxes is not None
-        for box in graph.boxes * dataset.size:
+        pixels, boxes = dataset.image(index), graph.boxes * dataset.size
+        image = Image.fromarray(pixels)
+        for box in boxes:
+            guests = _inside(box, boxes)
+            source = Image.fromarray(_wiped(pixels, guests)) if len(guests) else image
             middle, half = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) / 2, 1.0)
             x0, y0 = np.clip(middle - half, 0, dataset.size)
             x1, y1 = np.clip(middle + half, 0, dataset.size)
-            ink[row] = 255 - np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1)))
+            ink[row] = 255 - np.asarray(source.resize((size, size), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1)))
             row += 1
     return ink, ids
+
+
+def _inside(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Those of ``boxes`` that lie inside ``box``, itself not counted, each less than half as large."""
+    low, high = boxes[:, :2] >= box[:2], boxes[:, 2:] <= box[2:]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    guests: np.ndarray = boxes[(low & high).all(axis=1) & (area < 0.5 * (box[2:] - box[:2]).prod())]
+    return guests
+
+
+def _wiped(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    pixels = pixels.copy()
+    for x0, y0, x1, y1 in boxes:
+        pixels[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 255
+    return pixels
+
+
+def _clear(ink: Tensor) -> Tensor:
+    """Which modes (count, size, size) have strokes: ink lies where ink is, instead of a little everywhere."""
+    sharpness = ink.square().sum((1, 2)) / ink.sum((1, 2)).clamp(min=1e-6)
+    return sharpness >= torch.minimum(sharpness.max() * 0.75, torch.tensor(_CLEAR))
 
 
 def _sides(graph: SymbolGraph) -> np.ndarray:
@@ -90,7 +119,8 @@ def glyph_modes(dataset: CrohmeDataset, size: int, modes: int, seed: int = 0) ->
         centres, nearest = _k_means(points, count, generator)
         means[symbol, :count] = centres.view(count, size, size)
         members = torch.bincount(nearest, minlength=count)
-        frequency[symbol, :count] = members / len(rows)
+        kept = members * _clear(means[symbol, :count])
+        frequency[symbol, :count] = kept / kept.sum()
         log_side[symbol, :count] = torch.bincount(nearest, logarithms[rows], count) / members.clamp(min=1)
         assignment[rows] = nearest.numpy()
     ends = np.cumsum([len(graph) for graph in dataset.graphs])

@@ -90,9 +90,9 @@ def typeset(graph: SymbolGraph) -> np.ndarray:
     """Boxes a plain typesetter gives the symbols of ``graph``: (V, 4) float32, x0, y0, x1, y1 in [0, 1], y down.
 
     The layout is centred in the square, as large as the margin and the symbols' size in training images allow, and
-    boxes include half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first of the
-    relations; several roots and circles follow each other on the main row. Deterministic, no recursion; time grows
-    linearly with the symbols (with the square of nested brackets). An empty graph gives (0, 4).
+    boxes include half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first
+    of the relations; several roots and circles follow each other on the main row. Deterministic, no recursion; time
+    grows linearly with the symbols (with the square of nested brackets). An empty graph gives (0, 4).
     """
     if not len(graph):
         return np.zeros((0, 4), dtype=np.float32)

@@ -9,13 +9,11 @@ other missing or unexpected key is an error that lists it.
 from __future__ import annotations
 
 import os
-import pickle
 import re
-import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +26,7 @@ from .generator import HMEG
 from .image_model import ImageModel
 from .layout import LayoutGenerator
 from .mask import LayoutUpsampler, MaskRefiner
+from .safe_pickle import read_pickle
 from .triple_conv import GraphTripleConv
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -164,7 +163,7 @@ def load_image_model(path: str | os.PathLike[str]) -> ImageModel:
     Embedding rows are brought into our order of symbols and relations when the file's vocabulary has the same names in
     another; a vocabulary of other names is taken to be in our order, with a warning. ``ValueError`` names the file.
     """
-    return _image_model(_read(path), path)
+    return _image_model(read_pickle(path), path)
 
 
 def _image_model(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> ImageModel:
@@ -190,7 +189,7 @@ def load_layout_generator(
     image model it was trained beside (``object_idx_to_name``, ``pred_idx_to_name``), else our order is assumed.
     ``ValueError`` names the file.
     """
-    state = _state(_read(path), "generator", path)
+    state = _state(read_pickle(path), "generator", path)
     try:
         model = adopt(LayoutGenerator(_layout_config(state)), state)
         if vocab is not None:
@@ -206,7 +205,7 @@ def load_pipeline(image_model: str | os.PathLike[str], layout_generator: str | o
 
     The box network's symbols are taken to be in the order of the image model's vocabulary. ``ValueError`` as above.
     """
-    checkpoint = _read(image_model)
+    checkpoint = read_pickle(image_model)
     images = _image_model(checkpoint, image_model)
     layouts = load_layout_generator(layout_generator, checkpoint["model_kwargs"].get("vocab"))
     sizes = {key: getattr(layouts.config, key) for key in _LAYOUT_SIZES}
@@ -216,46 +215,6 @@ def load_pipeline(image_model: str | os.PathLike[str], layout_generator: str | o
     model.image_model, model.layout_generator = images, layouts
     images.config = layouts.config = config
     return model.eval()
-
-
-def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    name = os.fspath(path)
-    # Opened here, so that a file that is missing or forbidden says so itself.
-    with open(path, "rb") as file:
-        return _unpickle(file, name)
-
-
-# What torch.load raises for damaged files, depending on where the damage is.
-_UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-
-
-def _unpickle(file: BinaryIO, name: str) -> Mapping[str, Any]:
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-        offender = re.search(r"(?:Unsupported|GLOBAL|Can only|Trying to)[^\n]*", reason)
-        raise ValueError(
-            f"{name}: not a checkpoint of tensors and plain containers, refused"
-            f" ({offender.group(0).strip() if offender else reason.splitlines()[0]})"
-        ) from None
-    except _UNREADABLE as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{name}: not a readable PyTorch checkpoint ({first_line})") from None
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{name}: the checkpoint must be a dict, got {type(checkpoint).__name__}")
-    return checkpoint
 
 
 def _entry(checkpoint: Mapping[str, Any], key: str, path: str | os.PathLike[str]) -> Mapping[str, Any]:

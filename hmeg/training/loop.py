@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
+
+from hmeg.model.safe_pickle import read_pickle
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -97,13 +98,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
-def load_checkpoint(run: Path) -> dict[str, Any]:
+def load_checkpoint(run: Path) -> Mapping[str, Any]:
     """The latest checkpoint of a run's folder, on the CPU; ValueError if there is none or it is damaged."""
     try:
-        state: dict[str, Any] = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{run / CHECKPOINT} cannot be read: {error}") from error
-    if not isinstance(state, dict) or not {"step", "objects"} <= state.keys():
+        state = read_pickle(run / CHECKPOINT)
+    except OSError as error:
+        raise ValueError(f"{run / CHECKPOINT} cannot be read: {error.strerror}") from error
+    if not {"step", "objects"} <= state.keys():
         raise ValueError(f"{run / CHECKPOINT} is no checkpoint of hmeg train")
     return state
 

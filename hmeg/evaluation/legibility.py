@@ -1,0 +1,121 @@
+"""Can the symbols be read? Nearest-neighbour recognition of symbols cut out of real and of generated images.
+
+A deliberately plain reader: the classes of the most similar training symbols vote. It has no weights to train and
+nothing in common with the networks it judges, so its accuracy on generated symbols, beside that on real ones, is an
+honest number to begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmeg.data.crohme import CrohmeDataset
+from hmeg.data.glyphs import cut_symbols
+from hmeg.generation.generator import Generator
+from hmeg.graph import SymbolGraph, vocabulary
+from hmeg.graph.typeset import typeset
+
+from .boxes import box_iou
+
+_SIDE = 24
+_NEIGHBOURS = 5
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Legibility:
+    """What :func:`measure` finds over a validation set.
+
+    expressions, symbols    how many were looked at
+    real_accuracy           share of real validation symbols that are recognised
+    at_true_boxes           the same for symbols drawn at the true boxes
+    whole_road              the same for symbols drawn at generated boxes
+    box_iou, box_l1         generated against true boxes: mean intersection over union, mean |difference| in [0, 1]
+    typeset_iou             of the rule-based typesetter's boxes, for comparison
+    pixel_l1                mean |difference| of images drawn at true boxes and real ones, in [0, 1]
+    """
+
+    expressions: int
+    symbols: int
+    real_accuracy: float
+    at_true_boxes: float
+    whole_road: float
+    box_iou: float
+    box_l1: float
+    typeset_iou: float
+    pixel_l1: float
+
+
+class _Drawn(CrohmeDataset):
+    """Generated images in the place of real ones."""
+
+    def __init__(self, graphs: list[SymbolGraph], images: list[np.ndarray], size: int) -> None:
+        self.graphs, self.images, self.size = graphs, images, size
+
+    def image(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+
+def _normalised(ink: np.ndarray) -> Tensor:
+    """(V, 24, 24) uint8 -> (V, 576) of unit length: faint and dark writing count alike."""
+    rows = torch.from_numpy(ink.reshape(len(ink), -1)).float()
+    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def recognise(ink: np.ndarray, known: Tensor, known_ids: Tensor) -> Tensor:
+    """Class ids (V,) of cut symbols (V, 24, 24) uint8 by the votes of their 5 most similar known ones."""
+    found = []
+    for chunk in _normalised(ink).split(_CHUNK):
+        similarity, rows = (chunk @ known.T).topk(_NEIGHBOURS, dim=1)
+        votes = torch.zeros(len(chunk), vocabulary.NUM_SYMBOL_CLASSES)
+        found.append(votes.scatter_add(1, known_ids[rows], similarity).argmax(dim=1))
+    return torch.cat(found)
+
+
+def _drawn(
+    generator: Generator, graphs: list[SymbolGraph], size: int, seed: int
+) -> Iterator[tuple[SymbolGraph, np.ndarray]]:
+    for sample in generator.stream(graphs, seed=seed, size=size):
+        yield sample.graph, np.asarray(sample.image.convert("L"))
+
+
+def measure(generator: Generator, train: CrohmeDataset, validation: CrohmeDataset, seed: int = 0) -> Legibility:
+    """Draws every validation expression twice, at true and at generated boxes, and reads the symbols.
+
+    train       the reader's known symbols
+    validation  expressions with images; a prepared folder's
+    """
+    ink, ids = cut_symbols(train, _SIDE)
+    known, known_ids = _normalised(ink), torch.from_numpy(ids)
+    wanted = torch.from_numpy(np.concatenate([graph.symbol_ids() for graph in validation.graphs]))
+
+    def accuracy(dataset: CrohmeDataset) -> float:
+        found = recognise(cut_symbols(dataset, _SIDE)[0], known, known_ids)
+        return float((found == wanted).float().mean())
+
+    size = validation.size
+    at_true = [image for _, image in _drawn(generator, validation.graphs, size, seed)]
+    bare = [SymbolGraph(graph.symbols, graph.relations) for graph in validation.graphs]
+    graphs, images = map(list, zip(*_drawn(generator, bare, size, seed), strict=True))
+    true_boxes = torch.from_numpy(np.concatenate([g.boxes for g in validation.graphs if g.boxes is not None]))
+    boxes = torch.from_numpy(np.concatenate([g.boxes for g in graphs if g.boxes is not None]))
+    typeset_boxes = torch.from_numpy(np.concatenate([typeset(g) for g in bare]))
+    differences = [
+        np.abs(image.astype(np.float64) - validation.image(i)).mean() / 255 for i, image in enumerate(at_true)
+    ]
+    return Legibility(
+        expressions=len(validation),
+        symbols=len(wanted),
+        real_accuracy=accuracy(validation),
+        at_true_boxes=accuracy(_Drawn(validation.graphs, at_true, size)),
+        whole_road=accuracy(_Drawn(graphs, images, size)),
+        box_iou=float(box_iou(boxes, true_boxes).mean()),
+        box_l1=float((boxes - true_boxes).abs().mean()),
+        typeset_iou=float(box_iou(typeset_boxes, true_boxes).mean()),
+        pixel_l1=float(np.mean(differences)),
+    )
