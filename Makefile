@@ -23,7 +23,7 @@ $(VENV)/hmeg.stamp: $(VENV)/torch.stamp pyproject.toml $(NATIVE)
 	touch $@
 
 demo: $(VENV)/hmeg.stamp
-	$(BIN)/hmeg generate --out out/demo --seed 1 \
+	$(BIN)/hmeg generate --out out/demo --overwrite --seed 1 \
 	    --latex 'y = x^{2}' \
 	    --latex '\frac{a+b}{\sqrt{c}}' \
 	    --latex '\sum_{i=1}^{n} a_{i}' \

@@ -234,6 +234,8 @@ def test_bundled_weights_draw_ink_on_paper():
 def test_display_scales_to_full_range():
     image = np.array([[[0.25, 0.5], [0.75, 0.3]]], dtype=np.float32)
     assert to_pixels(image).tolist() == [[0, 128], [255, 26]]
+    overshoot = np.array([[[0.0, 1.0], [1.3, 0.5]]], np.float32)
+    assert to_pixels(overshoot).tolist() == [[0, 255], [255, 128]], "paper is 1, and no brighter beside a stroke"
     assert to_pixels(np.full((1, 2, 2), 0.4, np.float32)).tolist() == [[255, 255], [255, 255]]
     assert to_pixels(np.zeros((3, 2, 2), np.float32)).shape == (2, 2, 3)
     with pytest.raises(ValueError, match="not finite"):

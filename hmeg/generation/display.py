@@ -17,11 +17,13 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 def to_pixels(image: np.ndarray) -> np.ndarray:
     """(C, H, W) float, C 1 or 3 -> (H, W) or (H, W, 3) uint8, rescaled from the image's own minimum and maximum.
 
-    An image of one value all over becomes white. ``ValueError`` when a value is not finite.
+    Networks are trained towards paper at 1; what overshoots it beside a stroke is paper too, so 1 is the brightest
+    maximum. An image of one value all over becomes white. ``ValueError`` when a value is not finite.
     """
-    low, high = float(image.min()), float(image.max())
-    if not np.isfinite(high - low):
+    if not np.isfinite(image).all():
         raise ValueError("the image has values that are not finite")
+    image = np.minimum(image, np.float32(1))
+    low, high = float(image.min()), float(image.max())
     scaled = np.ones_like(image) if high == low else (image - np.float32(low)) / np.float32(high - low)
     pixels = np.rint(scaled * np.float32(255)).astype(np.uint8)
     return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
