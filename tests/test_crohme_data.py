@@ -75,6 +75,8 @@ def test_other_settings_and_foreign_folders_are_refused(source: Path, tmp_path: 
     prepare(source, tmp_path / "out", workers=1)
     with pytest.raises(ValueError, match="other settings"):
         prepare(source, tmp_path / "out", RenderSettings(size=128), workers=1)
+    with pytest.raises(ValueError, match="leaves nothing"):
+        RenderSettings(size=64, margin=32)
     with pytest.raises(ValueError, match="not empty"):
         prepare(source, source, workers=1)
 

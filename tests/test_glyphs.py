@@ -90,6 +90,15 @@ def test_modes_are_chosen_by_frequency() -> None:
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
 
 
+def test_the_rarest_style_gets_a_mode_that_exists() -> None:
+    glyphs = atlas()
+    frequency = torch.tensor([[0.9, 0.1, 0.0]]).expand(102, 3)
+    glyphs.fill(torch.zeros(102, 3, 6, 6), frequency, torch.zeros(102, 3))
+    style = torch.tensor([-40.0, 40.0])  # their normal distribution function is 0 and 1 to the last bit
+    chosen = glyphs.choose(torch.tensor([7, 7]), torch.rand(2, 4).cumsum(1), torch.tensor([0, 1]), style)
+    assert chosen.tolist() == [0, 1]
+
+
 def test_one_writer_writes_equal_symbols_in_one_way() -> None:
     glyphs = atlas()
     symbols = torch.tensor([7, 8, 7, 7, 7])

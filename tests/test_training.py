@@ -19,6 +19,7 @@ from hmeg.model.checkpoint import load_weights
 from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
 from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
 from hmeg.training.loop import LoopConfig, batch_indices, step_generator
+from hmeg.training.pack import pack_runs
 
 LAYOUT = LayoutTrainingConfig(model="small", steps=6, batch_size=3, learning_rate=1e-3, checkpoint_every=3)
 IMAGE = ImageTrainingConfig(
@@ -163,10 +164,46 @@ def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> 
     trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match=r"step 6: .*box"):
+    with pytest.raises(FloatingPointError, match=r"step 3: .*box"):
         trainer.train()
-    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    assert saved["step"] == 3
+    assert not (tmp_path / "run" / "checkpoint.pt").exists(), "no checkpoint with damaged weights"
+
+
+def test_a_killed_run_repeats_what_it_had_not_saved(data: Path, tmp_path: Path) -> None:
+    config = replace(LAYOUT, steps=40, checkpoint_every=30)
+    LayoutTrainer(data, tmp_path / "run", replace(config, steps=30)).train()
+    with open(tmp_path / "run" / "losses.jsonl", "a") as file:
+        file.write('{"step": 40, "box": 1.0}\n{"step": 4')  # killed after step 40 was logged and before it was saved
+    LayoutTrainer(data, tmp_path / "run", config, resume=True).train()
+    assert [record["step"] for record in log(tmp_path / "run")] == [20, 30, 40]
+
+
+def test_a_resumed_run_does_not_need_the_run_it_started_from(data: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    ImageTrainer(data, first, replace(IMAGE, steps=1)).train()
+    config = replace(IMAGE, start_from=str(first))
+    ImageTrainer(data, tmp_path / "second", replace(config, steps=1)).train()
+    (first / "checkpoint.pt").unlink()
+    ImageTrainer(data, tmp_path / "second", config, resume=True).train()
+    LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
+    model = pack_runs(tmp_path / "layout", tmp_path / "second", tmp_path / "small.safetensors")
+    assert model.config.name == "small"
+    recorded = json.loads(load_weights(tmp_path / "small.safetensors").metadata["image_training"])
+    assert (recorded["start_from"], recorded["step"]) == ("first", 2), "a name, not a folder of this machine"
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    prepare(write_samples(tmp_path / "source"), tmp_path / "data", RenderSettings(size=64), workers=1)
+    with pytest.raises(ValueError, match="--size 256"):
+        ImageTrainer(tmp_path / "data", tmp_path / "run", IMAGE)
+    with pytest.raises(ValueError, match="no expression of at most 1 symbols"):
+        LayoutTrainer(tmp_path / "data", tmp_path / "run", replace(LAYOUT, max_symbols=1))
+
+
+def test_packing_what_is_no_run_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"config\.json does not hold the settings"):
+        pack_runs(tmp_path, tmp_path, tmp_path / "out.safetensors")
 
 
 def test_an_existing_run_is_never_overwritten_by_chance(data: Path, tmp_path: Path) -> None:
@@ -184,7 +221,18 @@ def test_an_existing_run_is_never_overwritten_by_chance(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--scales", "64,abc"], "64,128,256"), (["--scales", "100"], "resolutions"), (["--model", "huge"], "huge")],
+    [
+        (["--scales", "64,abc"], "64,128,256"),
+        (["--scales", "100"], "resolutions"),
+        (["--scales", "64"], "--adversarial-scales"),
+        (["--model", "huge"], "huge"),
+        (["--window", "50"], "multiple of 16"),
+        (["--window", "64"], "see 16 pixels"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--checkpoint-every", "0"], "--checkpoint-every"),
+        (["--seed", "-1"], "--seed"),
+        (["--device", "abacus"], "abacus"),
+    ],
 )
 def test_bad_options_are_named(data: Path, tmp_path: Path, extra: list[str], message: str) -> None:
     arguments = ["train", "image", "--data", str(data), "--out", str(tmp_path / "run"), "--model", "small"]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from torch import OutOfMemoryError
 
+from hmeg.backends import BackendError
 from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
 from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
 from hmeg.training.loop import LoopConfig
@@ -44,10 +46,12 @@ def _config_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]],
     return add
 
 
-def _run(trainer: type[ImageTrainer] | type[LayoutTrainer], config: Any, data: Path, out: Path, resume: bool) -> None:
+def _run(trainer: Callable[[], ImageTrainer | LayoutTrainer], out: Path) -> None:
     try:
-        trainer(data, out, config, resume).train()
-    except (ValueError, OSError, FloatingPointError) as error:
+        trainer().train()
+    except OutOfMemoryError as error:
+        raise click.ClickException("out of memory; try a smaller --batch-size") from error
+    except (ValueError, OSError, FloatingPointError, BackendError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.ClickException(f"interrupted; add --resume to go on from the last checkpoint in {out}") from None
@@ -72,7 +76,7 @@ def command() -> None:
 @_config_options(LayoutTrainingConfig)
 def layout(data: Path, out: Path, resume: bool, **settings: Any) -> None:
     """Train graph -> boxes against the layout discriminator (Less-is-More)."""
-    _run(LayoutTrainer, LayoutTrainingConfig(**settings), data, out, resume)
+    _run(lambda: LayoutTrainer(data, out, LayoutTrainingConfig(**settings), resume), out)
 
 
 @command.command()
@@ -82,7 +86,7 @@ def layout(data: Path, out: Path, resume: bool, **settings: Any) -> None:
 @_config_options(ImageTrainingConfig)
 def image(data: Path, out: Path, resume: bool, **settings: Any) -> None:
     """Train graph and boxes -> image against patch and object discriminators."""
-    _run(ImageTrainer, ImageTrainingConfig(**settings), data, out, resume)
+    _run(lambda: ImageTrainer(data, out, ImageTrainingConfig(**settings), resume), out)
 
 
 @command.command()
@@ -125,6 +129,6 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
         validation = CrohmeDataset(data)
         validation.graphs, validation.names = validation.graphs[:limit], validation.names[:limit]
         found = measure_legibility(load(weights), CrohmeDataset(train_data), validation)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BackendError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))

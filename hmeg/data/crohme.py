@@ -39,12 +39,19 @@ _CHUNK = 64  # files a worker renders before its results are recorded
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """How expressions are drawn: image side, stroke width, free margin and largest median symbol, all in pixels."""
+    """How expressions are drawn: image side, stroke width, free margin and largest median symbol, all in pixels.
+
+    ValueError if the margin leaves no room for ink.
+    """
 
     size: int = 256
     stroke_width: float = 2.5
     margin: float = 6.0
     symbol_side: float = 80.0
+
+    def __post_init__(self) -> None:
+        if 2 * self.margin >= self.size:
+            raise ValueError(f"a margin of {self.margin:g} pixels all round leaves nothing of an image of {self.size}")
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ class CrohmeDataset(Dataset[Example]):
 
     folder       what ``prepare`` wrote
     max_symbols  longer expressions are left out (a complete graph grows with the square of its symbols)
-    Raises FileNotFoundError if the folder is not a prepared one.
+    Raises FileNotFoundError if the folder is not a prepared one, ValueError if no expression is left.
     """
 
     def __init__(self, folder: Path | str, max_symbols: int | None = None) -> None:
@@ -220,6 +227,9 @@ class CrohmeDataset(Dataset[Example]):
                     record["latex"],
                 )
             )
+        if not self.graphs:
+            limit = "" if max_symbols is None else f" of at most {max_symbols} symbols"
+            raise ValueError(f"{self.folder} holds no expression{limit}")
 
     def __len__(self) -> int:
         return len(self.graphs)

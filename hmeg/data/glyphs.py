@@ -117,8 +117,9 @@ def glyph_modes(dataset: CrohmeDataset, size: int, modes: int, seed: int = 0) ->
         points = torch.from_numpy(ink[rows].reshape(len(rows), -1)).float() / 255
         count = max(1, min(modes, len(rows) // _MEMBERS))
         centres, nearest = _k_means(points, count, generator)
-        means[symbol, :count] = centres.view(count, size, size)
         members = torch.bincount(nearest, minlength=count)
+        # A centre that lost all its points is still one example: it stands for nothing and must not look clear.
+        means[symbol, :count] = (centres * (members > 0)[:, None]).view(count, size, size)
         kept = members * _clear(means[symbol, :count])
         frequency[symbol, :count] = kept / kept.sum()
         log_side[symbol, :count] = torch.bincount(nearest, logarithms[rows], count) / members.clamp(min=1)

@@ -12,6 +12,7 @@ from .layout import AttentionReadout
 from .triple_conv import NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphTripleConvStack, init_linear_xavier
 
 CROP_SIZE = 32
+SMALLEST_IMAGE = 22  # three unpadded convolutions of 4 x 4 with stride 2
 _SLOPE = 0.2
 
 
@@ -19,7 +20,7 @@ class PatchDiscriminator(nn.Module):
     """A map of scores, each for one patch: forward(images (N, in_channels, H, W)) -> (N, 4 width, h, w).
 
     4x4 convolutions with stride 2 and no padding to ``width`` (64 published), 2 and 4 ``width`` channels, BatchNorm and
-    leaky ReLU between them; all channels of the last are the score. H and W at least 22. Differentiable.
+    leaky ReLU between them; all channels of the last are the score. H and W at least SMALLEST_IMAGE. Differentiable.
     """
 
     def __init__(self, in_channels: int = 3, width: int = 64) -> None:

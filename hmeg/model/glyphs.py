@@ -95,7 +95,8 @@ class GlyphAtlas(nn.Module):
         _, group = torch.unique(batch * NUM_SYMBOL_ROWS + symbols, return_inverse=True)
         rows = torch.arange(len(symbols), device=symbols.device)
         first = torch.full_like(rows, len(rows)).scatter_reduce(0, group, rows, "amin")
-        uniform = torch.special.ndtr(style.float())[first[group]]
+        # Below 1 by more than a rounding: all of it would lie beyond the last mode that has a share.
+        uniform = torch.special.ndtr(style.float()).clamp(max=1 - 2**-20)[first[group]]
         side = (boxes[:, 2:] - boxes[:, :2]).float().clamp(min=SMALLEST_SIDE)
         distance = self.log_side[symbols] - side.log().mean(dim=1)[first[group]][:, None]
         # At least a trace of every mode's frequency: a box of a size never seen must have modes to choose from.

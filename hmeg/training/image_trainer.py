@@ -16,11 +16,20 @@ from hmeg.data.crohme import Batch, CrohmeDataset, collate
 from hmeg.data.glyphs import glyph_modes
 from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
-from hmeg.model.discriminators import ObjectDiscriminator, PatchDiscriminator
+from hmeg.model.discriminators import SMALLEST_IMAGE, ObjectDiscriminator, PatchDiscriminator
 from hmeg.model.glyphs import Windows
 from hmeg.model.image_model import ImageModel, ImageOutput
 
-from .loop import LoopConfig, TrainingRun, averaged, batch_indices, load_checkpoint, setting, step_generator
+from .loop import (
+    CHECKPOINT,
+    LoopConfig,
+    TrainingRun,
+    averaged,
+    batch_indices,
+    load_checkpoint,
+    setting,
+    step_generator,
+)
 from .losses import gan_discriminator_loss, gan_generator_loss
 
 
@@ -46,6 +55,27 @@ class ImageTrainingConfig(LoopConfig):
         100_000, "From this step on the generator runs with its running batch statistics and a fresh Adam."
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        model = ModelConfig.named(self.model)
+        resolutions = set(model.resolutions)
+        if not self.scales or not set(self.scales) <= resolutions:
+            raise ValueError(f"--scales must be some of the resolutions {model.resolutions}, got {self.scales}")
+        if not set(self.adversarial_scales) <= set(self.scales):
+            raise ValueError(f"--adversarial-scales must be some of --scales {self.scales}: {self.adversarial_scales}")
+        if self.discriminator_width < 1 or self.windows_per_expression < 1:
+            raise ValueError("--discriminator-width and --windows-per-expression must be at least 1")
+        # The decoder halves a window as often as it halves an image.
+        step = 2 ** (len(model.refinement_dims) - 1)
+        if self.window % step or not 0 <= self.window <= model.image_size:
+            raise ValueError(f"--window must be a multiple of {step}, at most {model.image_size}, got {self.window}")
+        for scale in self.adversarial_scales if self.window else ():
+            side = self.window * scale // model.image_size
+            if side < SMALLEST_IMAGE:
+                raise ValueError(
+                    f"at --adversarial-scales {scale} critics see {side} pixels of a window, they need {SMALLEST_IMAGE}"
+                )
+
 
 class _Discriminators(nn.Module):
     """One patch and one object discriminator per scale."""
@@ -66,6 +96,11 @@ class ImageTrainer:
         self.config = config
         self.dataset = CrohmeDataset(data, config.max_symbols)
         self.model_config = ModelConfig.named(config.model)
+        if self.dataset.size != self.model_config.image_size:
+            raise ValueError(
+                f"{data} has images of {self.dataset.size} pixels, the model {config.model} makes"
+                f" {self.model_config.image_size}: prepare it with --size {self.model_config.image_size}"
+            )
         torch.manual_seed(config.seed)
         self.model = ImageModel(self.model_config).to(config.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
@@ -75,7 +110,8 @@ class ImageTrainer:
             found = glyph_modes(self.dataset, self.model_config.glyph_size, self.model_config.glyph_modes, config.seed)
             self.model.glyphs.fill(found.ink, found.frequency, found.log_side)
             self.glyph_modes = found.assignment
-        if config.start_from:
+        going_on = resume and (Path(out) / CHECKPOINT).exists()
+        if config.start_from and not going_on:  # a run that is resumed has its own weights by now
             self._start_from(Path(config.start_from))
         self.ema = averaged(self.model, config.ema_decay)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)

@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from hmeg.generation.generator import select_device
 from hmeg.model.safe_pickle import read_pickle
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
 LOG = "losses.jsonl"
+LOG_EVERY = 20  # steps
 
 
 def setting(default: Any, description: str) -> Any:
@@ -35,7 +37,10 @@ def setting(default: Any, description: str) -> Any:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Settings common to all trainers; each field's text is its entry in ``--help``."""
+    """Settings common to all trainers; each field's text is its entry in ``--help``.
+
+    Raises ValueError, naming the option, for a setting that nothing can be trained with.
+    """
 
     model: str = setting("base", "Model configuration: base or small.")
     steps: int = setting(100_000, "Optimisation steps in all.")
@@ -46,8 +51,19 @@ class LoopConfig:
     precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.")
     max_symbols: int = setting(60, "Leave longer expressions out.")
     seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
-    device: str = setting("cpu", "Torch device.")
+    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, or auto (the GPU if there is one).")
     checkpoint_every: int = setting(500, "Steps between checkpoints.")
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "max_symbols", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{_option(name)} must be at least 1, got {getattr(self, name)}")
+        for name in ("decay_steps", "seed", "learning_rate"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{_option(name)} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"{_option('ema_decay')} must be in [0, 1), got {self.ema_decay}")
+        object.__setattr__(self, "device", str(select_device(self.device)))
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0-based)."""
@@ -59,6 +75,10 @@ class LoopConfig:
     def autocast(self) -> torch.autocast:
         """Context for forward passes."""
         return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 class Stateful(Protocol):
@@ -114,7 +134,7 @@ class TrainingRun:
 
     out      folder; created. An existing run in it is an error unless ``resume``
     config   a frozen dataclass, written to config.json; a resumed run must have been started with the same one,
-             ``steps`` and ``checkpoint_every`` apart
+             ``steps``, ``checkpoint_every`` and ``device`` apart
     objects  name -> module or optimiser, saved and restored
     """
 
@@ -150,6 +170,16 @@ class TrainingRun:
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(f"{self.out / CHECKPOINT} cannot be resumed from: {error}") from error
         self.step = int(state["step"])
+        self._forget_later_losses()
+
+    def _forget_later_losses(self) -> None:
+        """Drops what the log has of steps after the checkpoint (and half a line): they will be done again."""
+        log = self.out / LOG
+        if not log.exists():
+            return
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        kept = "".join(line for line in lines if json.loads(line)["step"] <= self.step)
+        write_atomically(log, lambda path: path.write_text(kept, encoding="utf-8"))
 
     def save(self) -> None:
         """Writes the checkpoint atomically."""
@@ -171,7 +201,9 @@ class TrainingRun:
                 losses = step_function(self.step)
                 self.step += 1
                 last = self.step == config.steps
-                if self.step % 20 == 0 or last:
+                due = self.step % config.checkpoint_every == 0 or last
+                logged = self.step % LOG_EVERY == 0 or last
+                if logged or due:  # nothing is saved that was not looked at
                     values = {name: float(value) for name, value in losses.items()}
                     wrong = [name for name, value in values.items() if not math.isfinite(value)]
                     if wrong:
@@ -179,9 +211,10 @@ class TrainingRun:
                             f"step {self.step}: {', '.join(wrong)} not finite; {self.out} keeps its last checkpoint"
                         )
                     bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
-                    record = {"step": self.step, "seconds": round(time.monotonic() - started, 1), **values}
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
+                    if logged:
+                        record = {"step": self.step, "seconds": round(time.monotonic() - started, 1), **values}
+                        log.write(json.dumps(record) + "\n")
+                        log.flush()
                 bar.update(config.batch_size)
-                if self.step % config.checkpoint_every == 0 or last:
+                if due:
                     self.save()

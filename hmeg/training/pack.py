@@ -15,17 +15,28 @@ from hmeg.model.generator import HMEG
 from .loop import CONFIG, load_checkpoint
 
 
+def _settings(run: Path) -> dict[str, Any]:
+    """A run's settings, fit to be published: of the run it started from its name alone, no folder of this machine."""
+    try:
+        settings: dict[str, Any] = json.loads((run / CONFIG).read_text())
+        settings["model"] = str(settings["model"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run / CONFIG} does not hold the settings of a run: {error}") from error
+    if settings.get("start_from"):
+        settings["start_from"] = Path(settings["start_from"]).name
+    return settings
+
+
 def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
     """Loads a run's averaged weights into ``part``; returns the run's settings and step."""
     state = load_checkpoint(run)
     prefix = "module."
     try:
-        settings: dict[str, Any] = json.loads((run / CONFIG).read_text())
         average = state["objects"]["ema"]
         part.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} holds no weights of this model: {error}") from error
-    return {**settings, "step": int(state["step"])}
+    return {**_settings(run), "step": int(state["step"])}
 
 
 def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -> HMEG:
@@ -33,7 +44,7 @@ def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -
 
     ValueError if the runs are of different model configurations or have no checkpoint.
     """
-    configured = [json.loads((run / CONFIG).read_text())["model"] for run in (layout_run, image_run)]
+    configured = [_settings(run)["model"] for run in (layout_run, image_run)]
     if configured[0] != configured[1]:
         raise ValueError(f"{layout_run} trains the model {configured[0]!r}, {image_run} {configured[1]!r}")
     model = HMEG(ModelConfig.named(configured[0]))
