@@ -53,6 +53,16 @@ def test_agrees_with_the_reference(backend: Target, dtype: torch.dtype, size: tu
 
 
 @EVERYWHERE
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)], ids=str)
+def test_a_single_row_or_column_lies_at_zero(backend: Target, size: tuple[int, int]) -> None:
+    """As linspace(0, 1, 1) has it; boxes inside the image hardly reach there, so these lie across its corners."""
+    boxes = torch.tensor([[-0.21, -0.32, 0.43, 0.54], [0.61, 0.52, 1.43, 1.34]], dtype=torch.float64)
+    masks = reference.box_soft_mask(boxes, size)
+    assert masks[0].max() == 1 and masks[1].max() == 0
+    check_agreement(problem(boxes, size), backend, torch.float64)
+
+
+@EVERYWHERE
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
     if dtype not in backend.dtypes:

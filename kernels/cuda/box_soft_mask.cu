@@ -35,7 +35,9 @@ struct Ramp {
 
   Ramp() = default;
   HMEG_DEVICE Ramp(const Side<A>& side, int64_t index) {
-    const A point = index < side.count / 2 ? side.step * A(index) : A(1) - side.step * A(side.count - 1 - index);
+    // From the nearer end, as torch.linspace does it; a single point lies at 0.
+    const bool from_low = index < side.count / 2 || side.count == 1;
+    const A point = from_low ? side.step * A(index) : A(1) - side.step * A(side.count - 1 - index);
     const A t = (point - side.low) * side.reciprocal;
     const A rising = A(8) * t + A(0.5), falling = A(8.5) - A(8) * t;
     value = rising < falling ? rising : falling;

@@ -16,9 +16,10 @@ inline T clamp_to_unit(T value) {
   return value > T(1) ? T(1) : value;
 }
 
+// From the nearer end, as torch.linspace does it; a single point lies at 0.
 template <typename T>
 inline T grid_coordinate(int index, int count, T step) {
-  return index < count / 2 ? step * T(index) : T(1) - step * T(count - 1 - index);
+  return index < count / 2 || count == 1 ? step * T(index) : T(1) - step * T(count - 1 - index);
 }
 
 template <typename T>
