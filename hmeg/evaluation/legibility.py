@@ -68,10 +68,13 @@ def _normalised(ink: np.ndarray) -> Tensor:
 
 
 def recognise(ink: np.ndarray, known: Tensor, known_ids: Tensor) -> Tensor:
-    """Class ids (V,) of cut symbols (V, 24, 24) uint8 by the votes of their 5 most similar known ones."""
+    """Class ids (V,) of cut symbols (V, 24, 24) uint8 by the votes of their 5 most similar known ones.
+
+    known (K, 576) of unit length, known_ids (K,) int64; with fewer than 5 of them, all vote.
+    """
     found = []
     for chunk in _normalised(ink).split(_CHUNK):
-        similarity, rows = (chunk @ known.T).topk(_NEIGHBOURS, dim=1)
+        similarity, rows = (chunk @ known.T).topk(min(_NEIGHBOURS, len(known)), dim=1)
         votes = torch.zeros(len(chunk), vocabulary.NUM_SYMBOL_CLASSES)
         found.append(votes.scatter_add(1, known_ids[rows], similarity).argmax(dim=1))
     return torch.cat(found)
