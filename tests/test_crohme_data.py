@@ -55,6 +55,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) ->
     lines = (cut / "graphs.jsonl").read_bytes().splitlines(keepends=True)
     (cut / "graphs.jsonl").write_bytes(b"".join(lines[:2]) + lines[2][:20])  # killed while writing the third
     (cut / "images" / "w1_b.png").unlink()
+    before = (cut / "graphs.jsonl").read_bytes()
+    assert len(CrohmeDataset(cut)) == 2
+    assert (cut / "graphs.jsonl").read_bytes() == before, "reading changes nothing: a writer may be at work"
     report = prepare(source, cut, workers=1)
     assert (report.written, report.reused) == (4, 2)
     assert records(cut / "graphs.jsonl") == records(whole / "graphs.jsonl")

@@ -102,13 +102,16 @@ def _prepare_chunk(
     return records
 
 
-def _read_records(path: Path) -> list[dict[str, Any]]:
-    """Records of a jsonl file; an unfinished last line (a run that was killed) is cut off the file."""
+def _read_records(path: Path, cut: bool = False) -> list[dict[str, Any]]:
+    """Records of a jsonl file, but for an unfinished last line (a run that was killed, or is still at work).
+
+    cut  also cut that line off the file, to go on writing there
+    """
     if not path.exists():
         return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) != len(data):
+    if cut and len(whole) != len(data):
         with open(path, "r+b") as file:
             file.truncate(len(whole))
     return [json.loads(line) for line in whole.splitlines()]
@@ -146,8 +149,8 @@ def prepare(
     images.mkdir(parents=True, exist_ok=True)
     header.write_text(json.dumps(description, indent=1) + "\n")
 
-    done = _read_records(out / "graphs.jsonl")
-    refused = _read_records(out / "refused.jsonl")
+    done = _read_records(out / "graphs.jsonl", cut=True)
+    refused = _read_records(out / "refused.jsonl", cut=True)
     seen = {record["source"] for record in done + refused}
     taken: set[str] = set()
     counts = {"written": len(done), "refused": len(refused)}
