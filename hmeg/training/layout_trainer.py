@@ -32,7 +32,11 @@ class LayoutTrainingConfig(LoopConfig):
 
 
 class LayoutTrainer:
-    """Trains a LayoutGenerator against a LayoutDiscriminator on a prepared data set."""
+    """Trains a LayoutGenerator against a LayoutDiscriminator on a prepared data set.
+
+    Plainer than published in one thing: the adversarial terms judge the boxes that the L1 term is about. The published
+    training makes new boxes for them, with new noise and for half of the expressions without any handwriting.
+    """
 
     def __init__(
         self, data: Path | str, out: Path | str, config: LayoutTrainingConfig, resume: bool = False
