@@ -253,6 +253,16 @@ def test_disk_full(generate, monkeypatch):
     assert len(check_folder(result.folder)) == 2
 
 
+def test_an_error_of_the_disk_without_a_name_names_the_folder(generate, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writers, "_write_whole", full)
+    result = generate("--latex", "x")
+    assert result.exit_code == 1
+    assert f"{result.folder}: No space left on device" in result.stderr
+
+
 def test_backend_that_cannot_run(generate, monkeypatch):
     monkeypatch.setenv("HMEG_BACKEND", "cuda")
     result = generate("--latex", "x")

@@ -159,6 +159,8 @@ def test_nothing_usable_fails(tmp_path):
         assert "Traceback" not in result.output
     assert "--latex: unknown macro" in graph("--latex", r"\foo").stderr
     assert "holds no .inkml" in graph(tmp_path / "empty").stderr
+    (tmp_path / "blank.txt").write_text("\n \n")
+    assert "blank.txt: holds no expression" in graph(tmp_path / "blank.txt").stderr
     assert graph(tmp_path / "absent").exit_code == 2
 
 
@@ -167,6 +169,7 @@ def test_damaged_archive_is_reported_and_what_was_read_stays(tmp_path):
     archive.write_bytes(archive.read_bytes()[:50_000])
     result = graph(archive, "--out", tmp_path / "out")
     assert "damaged archive" in result.stderr
+    assert result.stderr.count(archive.name) == 1
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["one.lg"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from ink_samples import write_samples
 
 from hmeg.cli import main
+from hmeg.data import crohme
 from hmeg.data.crohme import CrohmeDataset, RenderSettings, collate, prepare
 
 
@@ -82,6 +84,44 @@ def test_other_settings_and_foreign_folders_are_refused(source: Path, tmp_path: 
         RenderSettings(size=64, margin=32)
     with pytest.raises(ValueError, match="not empty"):
         prepare(source, source, workers=1)
+
+
+def test_another_source_of_the_same_names_is_refused_and_nothing_changes(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(source, out, workers=1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    other = write_samples(tmp_path / "other")
+    changed = sorted(other.rglob("*.inkml"))[0]
+    changed.write_bytes(changed.read_bytes() + b"\n")
+    deeper = tmp_path / "deeper"
+    write_samples(deeper / "below" / "source")
+    for foreign in (other, deeper):
+        with pytest.raises(ValueError, match=r"prepared from another .*choose another folder"):
+            prepare(foreign, out, workers=1)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("graphs", ["{}\n", "rubbish\n", '{"name": "x", "symbols": 3}\n', "[]\n"])
+def test_a_damaged_data_set_is_named(tmp_path: Path, graphs: str) -> None:
+    (tmp_path / "dataset.json").write_text('{"size": 64}')
+    (tmp_path / "graphs.jsonl").write_text(graphs)
+    with pytest.raises(ValueError, match="is a damaged data set"):
+        CrohmeDataset(tmp_path, max_symbols=9)
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "message"), [(KeyboardInterrupt(), "interrupted"), (BrokenExecutor(), "killed")]
+)
+def test_a_stopped_run_says_how_to_go_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_by: BaseException, message: str
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise stopped_by
+
+    monkeypatch.setattr(crohme, "prepare", stopped)
+    result = CliRunner().invoke(main, ["data", "crohme", str(source), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert message in result.output and "the same command goes on" in result.output
 
 
 def test_a_folder_that_was_never_prepared_is_named(tmp_path: Path) -> None:

@@ -132,6 +132,11 @@ def test_stream_of_expressions(generator):
         next(stream)
 
 
+def test_lines_of_an_open_file_leave_their_ends_behind(generator):
+    first, second = generator.stream(["x^2\n", "y\r\n"], size=64)
+    assert [first.latex, second.latex] == ["x^2", "y"]
+
+
 @pytest.mark.parametrize("size", [16, 17, 32, 50, 64])
 def test_sizes(generator, size):
     (sample,) = generator(r"\frac{a}{b}", seed=0, size=size)
@@ -193,6 +198,8 @@ def test_wrong_arguments(generator):
         generator("x", batch_size=0, size=64)
     with pytest.raises(ValueError, match="seed must be in"):
         generator("x", seed=-1, size=64)
+    with pytest.raises(TypeError, match="integer"):
+        generator("x", seed=1.5, size=64)
 
 
 def test_damaged_weights_are_noticed():

@@ -206,6 +206,13 @@ def test_packing_what_is_no_run_says_so(tmp_path: Path) -> None:
         pack_runs(tmp_path, tmp_path, tmp_path / "out.safetensors")
 
 
+def test_packing_a_run_of_the_other_kind_is_one_line(data: Path, tmp_path: Path) -> None:
+    LayoutTrainer(data, tmp_path / "layout", LayoutTrainingConfig(model="small", steps=1, batch_size=2)).train()
+    with pytest.raises(ValueError, match="holds no weights of this model") as caught:
+        pack_runs(tmp_path / "layout", tmp_path / "layout", tmp_path / "out.safetensors")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
 def test_an_existing_run_is_never_overwritten_by_chance(data: Path, tmp_path: Path) -> None:
     arguments = ["train", "layout", "--data", str(data), "--out", str(tmp_path / "run"), "--model", "small"]
     arguments += ["--steps", "1", "--batch-size", "3"]

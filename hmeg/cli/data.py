@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import click
+
+_GO_ON = "the same command goes on where this one stopped"
 
 
 @click.group()
@@ -54,6 +57,10 @@ def crohme(
             report = prepare(source, out, RenderSettings(size, stroke_width, margin, symbol_side), workers, bar.update)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except BrokenExecutor:
+        raise click.ClickException(f"a worker process was killed, perhaps for lack of memory; {_GO_ON}") from None
+    except KeyboardInterrupt:
+        raise click.ClickException(f"interrupted; {_GO_ON}") from None
     found = f" ({report.reused} of them from an earlier run)" if report.reused else ""
     click.echo(f"{report.written} expressions in {out}{found}, {report.refused} files refused")
     if report.refused:

@@ -134,7 +134,7 @@ def command(
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
-        raise click.ClickException(_described(error)) from error
+        raise click.ClickException(_described(error, out)) from error
     except (ValueError, BackendError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -183,7 +183,8 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _described(error: OSError) -> str:
+def _described(error: OSError, out: Path) -> str:
+    """One line with the file; a full disk is noticed while writing to ``out`` and names none."""
     if error.strerror is None:
         return str(error)
-    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{error.filename or out}: {error.strerror}"

@@ -158,9 +158,11 @@ def _inputs(paths: tuple[Path, ...], latex: tuple[str, ...], run: _Run) -> Itera
                 else:
                     yield from _lines(name, file.stem, data)
         except SourceError as error:
-            run.refuse(path.name, str(error))
+            run.refuse(path.name, str(error).removeprefix(f"{path}: "))
         if many and run.done + run.refused == before:
             run.refuse(str(path), f"holds no {', '.join(_GRAPH_SUFFIXES)} files")
+        elif run.done + run.refused == before:
+            run.refuse(path.name, "holds no expression")
 
 
 def _encoded(text: str) -> bytes:

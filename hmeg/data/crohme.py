@@ -16,6 +16,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,16 +75,16 @@ def _stem(name: str, taken: set[str]) -> str:
 
 
 def _prepare_chunk(
-    jobs: Sequence[tuple[str, str, bytes]], images: Path, settings: RenderSettings
+    jobs: Sequence[tuple[str, str, int, bytes]], images: Path, settings: RenderSettings
 ) -> list[dict[str, Any]]:
     """Renders files and writes their PNGs; one record each, with ``reason`` if the file was refused."""
     records: list[dict[str, Any]] = []
-    for stem, name, data in jobs:
+    for stem, name, crc32, data in jobs:
         try:
             ink = read_inkml(data, name)
             image, boxes = render(ink.strokes, ink.symbol_strokes, **asdict(settings))
         except ValueError as error:
-            records.append({"source": name, "reason": str(error)})
+            records.append({"source": name, "crc32": crc32, "reason": str(error)})
             continue
         target = images / f"{stem}.png"
         partial = target.with_suffix(".partial")
@@ -93,6 +94,7 @@ def _prepare_chunk(
             {
                 "name": stem,
                 "source": name,
+                "crc32": crc32,
                 "latex": ink.latex,
                 "symbols": list(ink.graph.symbols),
                 "relations": [[r.subject, r.object, r.name] for r in ink.graph.relations],
@@ -134,7 +136,7 @@ def prepare(
     workers   processes (default: as many as the machine has cores)
     progress  called with the number of files that have just been dealt with
     May be stopped and called again with the same arguments: finished expressions are kept. ValueError if ``out`` holds
-    a data set that was made with other settings, or something else.
+    a data set that was made with other settings or from other files of the same names, or something else.
     """
     out = Path(out)
     images = out / "images"
@@ -147,21 +149,27 @@ def prepare(
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no prepared data set; choose another folder")
     images.mkdir(parents=True, exist_ok=True)
-    header.write_text(json.dumps(description, indent=1) + "\n")
+    if not header.exists():
+        header.write_text(json.dumps(description, indent=1) + "\n")
 
     done = _read_records(out / "graphs.jsonl", cut=True)
     refused = _read_records(out / "refused.jsonl", cut=True)
-    seen = {record["source"] for record in done + refused}
+    seen = {record["source"]: record.get("crc32") for record in done + refused}
+    owners = {record["name"]: record["source"] for record in done}
     taken: set[str] = set()
     counts = {"written": len(done), "refused": len(refused)}
 
-    def jobs() -> Iterator[tuple[str, str, bytes]]:
+    def jobs() -> Iterator[tuple[str, str, int, bytes]]:
         for name, data in iter_files(source, (".inkml",)):
             stem = _stem(name, taken)  # taken in the source's order, so that a resumed run gives the same names
+            crc32 = zlib.crc32(data)
+            # Two sources in one folder would overwrite or hide each other's expressions; None: not recorded yet.
+            if seen.get(name) not in (None, crc32) or owners.get(stem, name) != name:
+                raise ValueError(f"{out} was prepared from another {name} than that in {source}; choose another folder")
             if name in seen:
                 progress(1)
             else:
-                yield stem, name, data
+                yield stem, name, crc32, data
 
     # A bounded number of chunks is in flight: the source is streamed, never held whole.
     workers = workers or os.cpu_count() or 1
@@ -215,21 +223,24 @@ class CrohmeDataset(Dataset[Example]):
             raise FileNotFoundError(
                 f"{self.folder} holds no prepared data set (graphs.jsonl is missing): make one with `hmeg data crohme`"
             )
-        self.size: int = json.loads((self.folder / "dataset.json").read_text())["size"]
         self.names: list[str] = []
         self.graphs: list[SymbolGraph] = []
-        for record in _read_records(self.folder / "graphs.jsonl"):
-            if max_symbols is not None and len(record["symbols"]) > max_symbols:
-                continue
-            self.names.append(record["name"])
-            self.graphs.append(
-                SymbolGraph(
-                    tuple(record["symbols"]),
-                    tuple(Relation(int(s), int(o), name) for s, o, name in record["relations"]),
-                    np.array(record["boxes"], dtype=np.float32),
-                    record["latex"],
+        try:
+            self.size: int = json.loads((self.folder / "dataset.json").read_text())["size"]
+            for record in _read_records(self.folder / "graphs.jsonl"):
+                if max_symbols is not None and len(record["symbols"]) > max_symbols:
+                    continue
+                self.names.append(record["name"])
+                self.graphs.append(
+                    SymbolGraph(
+                        tuple(record["symbols"]),
+                        tuple(Relation(int(s), int(o), name) for s, o, name in record["relations"]),
+                        np.array(record["boxes"], dtype=np.float32),
+                        record["latex"],
+                    )
                 )
-            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.folder} is a damaged data set ({error!r}): prepare it again") from error
         if not self.graphs:
             limit = "" if max_symbols is None else f" of at most {max_symbols} symbols"
             raise ValueError(f"{self.folder} holds no expression{limit}")

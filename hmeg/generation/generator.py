@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,8 @@ class Task:
 
 def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
     """The symbol graph of an expression; ``ValueError`` if it is no LaTeX of the 101 symbols, empty or too long."""
-    graph = parse_latex(expression) if isinstance(expression, str) else expression
+    # a line of a file brings its end along, which is no part of the expression
+    graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
     if not isinstance(graph, SymbolGraph):
         raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
     if not len(graph):
@@ -116,6 +118,7 @@ class Generator:
         ``ValueError`` for another size, and, when it is reached, for an expression that cannot be drawn.
         """
         self.check(size, batch_size)
+        seed = operator.index(seed)  # labels say what was used; a fraction would be cut off unseen
         tasks = (
             expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
             for position, expression in enumerate(expressions)

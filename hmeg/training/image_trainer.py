@@ -26,6 +26,7 @@ from .loop import (
     TrainingRun,
     averaged,
     batch_indices,
+    in_one_line,
     load_checkpoint,
     setting,
     step_generator,
@@ -139,7 +140,7 @@ class ImageTrainer:
             self.model.load_state_dict(objects["model"])
             self.discriminators.load_state_dict(objects["discriminators"], strict=False)
         except (KeyError, RuntimeError) as error:
-            raise ValueError(f"{run} holds weights of another configuration: {error}") from error
+            raise ValueError(f"{run} holds weights of another configuration: {in_one_line(error)}") from error
 
     def train(self) -> None:
         """Runs to the configured number of steps."""

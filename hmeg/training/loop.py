@@ -118,6 +118,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(partial, path)
 
 
+def in_one_line(error: Exception, limit: int = 240) -> str:
+    """An error's text on one line: torch lists every tensor that does not fit."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
 def load_checkpoint(run: Path) -> Mapping[str, Any]:
     """The latest checkpoint of a run's folder, on the CPU; ValueError if there is none or it is damaged."""
     try:
@@ -168,7 +174,7 @@ class TrainingRun:
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
         except (RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(f"{self.out / CHECKPOINT} cannot be resumed from: {error}") from error
+            raise ValueError(f"{self.out / CHECKPOINT} cannot be resumed from: {in_one_line(error)}") from error
         self.step = int(state["step"])
         self._forget_later_losses()
 

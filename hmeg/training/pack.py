@@ -12,7 +12,7 @@ from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
 
-from .loop import CONFIG, load_checkpoint
+from .loop import CONFIG, in_one_line, load_checkpoint
 
 
 def _settings(run: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
         average = state["objects"]["ema"]
         part.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
     except (RuntimeError, KeyError) as error:
-        raise ValueError(f"{run} holds no weights of this model: {error}") from error
+        raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
     return {**_settings(run), "step": int(state["step"])}
 
 
