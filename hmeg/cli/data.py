@@ -15,7 +15,7 @@ def command() -> None:
     """Prepare training data from handwriting archives."""
 
 
-@command.command()
+@command.command(short_help="Render InkML to images, boxes and graphs.")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the data set to.")
 @click.option("--size", default=256, show_default=True, type=click.IntRange(32, 4096), help="Image side in pixels.")

@@ -69,7 +69,7 @@ def command() -> None:
     """Train the layout generator or the image model, then pack both into one weights file."""
 
 
-@command.command()
+@command.command(short_help="Train graph -> boxes.")
 @_data
 @_out
 @_resume
@@ -79,7 +79,7 @@ def layout(data: Path, out: Path, resume: bool, **settings: Any) -> None:
     _run(lambda: LayoutTrainer(data, out, LayoutTrainingConfig(**settings), resume), out)
 
 
-@command.command()
+@command.command(short_help="Train graph and boxes -> image.")
 @_data
 @_out
 @_resume
@@ -89,7 +89,7 @@ def image(data: Path, out: Path, resume: bool, **settings: Any) -> None:
     _run(lambda: ImageTrainer(data, out, ImageTrainingConfig(**settings), resume), out)
 
 
-@command.command()
+@command.command(short_help="Two runs -> one weights file.")
 @click.option("--layout", "layout_run", required=True, type=click.Path(exists=True, path_type=Path), help="Layout run.")
 @click.option("--image", "image_run", required=True, type=click.Path(exists=True, path_type=Path), help="Image run.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights file (.safetensors).")
@@ -105,7 +105,7 @@ def pack(layout_run: Path, image_run: Path, out: Path, licence: str) -> None:
     click.echo(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 
-@command.command()
+@command.command(short_help="How many drawn symbols can be read.")
 @click.option("--weights", required=True, help="Name of bundled weights, or a weights file.")
 @click.option(
     "--train",
