@@ -14,7 +14,10 @@ from hmeg.graph import SymbolGraph, vocabulary
 from .crohme import CrohmeDataset
 
 _ITERATIONS = 15
-_CLEAR = 0.42  # mean ink where there is ink: one pen stroke gives about 0.5 to 0.8, a smear 0.2 to 0.35
+# Mean ink where there is ink. In boxes an eighth of the image wide or smaller one way of writing gives 0.5 to 0.8 and a
+# smear 0.2 to 0.35; in larger boxes the pen is thin, writers hardly meet, and both are lower.
+_CLEAR, _CLEAR_LEAST = 0.42, 0.2
+_CLEAR_SIDE, _CLEAR_SLOPE = -2.1, 0.13
 _MEMBERS = 12  # a mode stands for at least this many examples on average
 
 
@@ -73,10 +76,11 @@ def _wiped(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _clear(ink: Tensor) -> Tensor:
+def _clear(ink: Tensor, log_side: Tensor) -> Tensor:
     """Which modes (count, size, size) have strokes: ink lies where ink is, instead of a little everywhere."""
     sharpness = ink.square().sum((1, 2)) / ink.sum((1, 2)).clamp(min=1e-6)
-    return sharpness >= torch.minimum(sharpness.max() * 0.75, torch.tensor(_CLEAR))
+    wanted = (_CLEAR - _CLEAR_SLOPE * (log_side - _CLEAR_SIDE)).clamp(_CLEAR_LEAST, _CLEAR)
+    return sharpness >= torch.minimum(sharpness.max() * 0.75, wanted)
 
 
 def _sides(graph: SymbolGraph) -> np.ndarray:
@@ -120,9 +124,9 @@ def glyph_modes(dataset: CrohmeDataset, size: int, modes: int, seed: int = 0) ->
         members = torch.bincount(nearest, minlength=count)
         # A centre that lost all its points is still one example: it stands for nothing and must not look clear.
         means[symbol, :count] = (centres * (members > 0)[:, None]).view(count, size, size)
-        kept = members * _clear(means[symbol, :count])
-        frequency[symbol, :count] = kept / kept.sum()
         log_side[symbol, :count] = torch.bincount(nearest, logarithms[rows], count) / members.clamp(min=1)
+        kept = members * _clear(means[symbol, :count], log_side[symbol, :count])
+        frequency[symbol, :count] = kept / kept.sum()
         assignment[rows] = nearest.numpy()
     ends = np.cumsum([len(graph) for graph in dataset.graphs])
     return GlyphModes(means, frequency, log_side, np.split(assignment, ends[:-1]))
