@@ -8,10 +8,11 @@ import torch
 
 import hmeg
 from hmeg.generation.display import boxes_in_pixels, resize, to_pixels, upright
-from hmeg.generation.generator import MAX_SYMBOLS, Generator, Task, repeated, select_device
+from hmeg.generation.generator import Generator, Task, repeated, select_device
 from hmeg.generation.loading import bundled_weights, load
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.latex_source import MAX_SYMBOLS
 from tests.tiny_model import TINY, save_tiny, tiny_model
 
 EXPRESSIONS = ["x", r"\frac{a+b}{\sqrt{c}}", "y = x^{2}", r"\sum_{i=1}^{n} i", "a b c d e f g h", "1", r"\int_0^1 x"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hmeg.data.inkml import InkmlError, read_inkml
 from hmeg.data.sources import iter_files
 from hmeg.graph.latex import LatexError, latex_to_mathml, parse_latex
-from hmeg.graph.latex_source import MAX_NESTING, plain_latex
+from hmeg.graph.latex_source import MAX_NESTING, MAX_SYMBOLS, plain_latex
 from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.tree import same_graph
 from hmeg.graph.vocabulary import SYMBOL_LABELS
@@ -187,10 +187,23 @@ def test_errors_name_piece_and_position(text, piece, position, reason):
 
 
 def test_long_input():
-    graph = parse_latex("+".join(["x"] * 250) + "^2")
-    assert len(graph) == 500
+    graph = parse_latex("+".join(["x"] * 127) + "^2")
+    assert len(graph) == 254
     assert {r.name for r in graph.relations} == {"Right", "Sup"}
-    assert len(parse_latex("+".join([r"\frac{a_{1}}{\sqrt{b^2}}"] * 100))) == 699
+    assert len(parse_latex("+".join([r"\frac{a_{1}}{\sqrt{b^2}}"] * 36))) == 251
+
+
+def test_too_long_input_is_refused_where_it_becomes_too_long():
+    assert len(parse_latex("x" * MAX_SYMBOLS)) == MAX_SYMBOLS
+    with pytest.raises(LatexError, match="more than 256 symbols, from 'y' on") as caught:
+        parse_latex("x " * MAX_SYMBOLS + "y + z")
+    assert (caught.value.piece, caught.value.position) == ("y", 2 * MAX_SYMBOLS)
+    with pytest.raises(LatexError, match="more than 256 symbols") as caught:
+        parse_latex("+".join(["x"] * 250))
+    assert caught.value.position == MAX_SYMBOLS
+    with pytest.raises(LatexError, match="256 symbols") as caught:
+        parse_latex(r"\frac{a}{b}" * 86)
+    assert caught.value.piece in ("a", "b", r"\frac")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 from hmeg.graph import GraphBatch, SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 
@@ -21,7 +22,6 @@ from .noise import box_noise, image_noise
 from .sample import Sample
 
 MIN_SIZE = 16
-MAX_SYMBOLS = 256  # the graph is complete: memory grows with the square
 DEFAULT_BATCH_SIZE = 16
 
 

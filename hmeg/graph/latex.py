@@ -5,7 +5,7 @@ from __future__ import annotations
 from latex2mathml import exceptions
 from latex2mathml.converter import convert
 
-from .latex_source import LatexError, plain_latex
+from .latex_source import MAX_SYMBOLS, LatexError, plain_latex
 from .mathml import MathmlError, parse_xml, read_layout
 from .symbol_graph import SymbolGraph
 
@@ -36,10 +36,14 @@ def parse_latex(text: str, display: bool | None = None) -> SymbolGraph:
              ``$ $`` and ``\( \)``, as TeX sets them, below and above otherwise. ``\limits``, ``\nolimits``,
              ``\displaystyle`` and ``\textstyle`` in the source come first.
     Raises LatexError (a ValueError) with ``piece`` and ``position`` for anything a symbol graph cannot hold: symbols
-    outside the vocabulary, unknown macros, tables, accents, unbalanced braces, missing arguments, empty input.
+    outside the vocabulary, unknown macros, tables, accents, unbalanced braces, missing arguments, empty input, more
+    than 256 symbols.
     """
     mathml = latex_to_mathml(text, display)
     try:
-        return read_layout(parse_xml(mathml)).graph(latex=text)
+        graph = read_layout(parse_xml(mathml)).graph(latex=text)
     except MathmlError as error:
         raise LatexError(str(error), text, 0) from None
+    if len(graph) > MAX_SYMBOLS:  # counted as read above, but for macros that stand for several symbols
+        raise LatexError(f"{len(graph)} symbols; at most {MAX_SYMBOLS} are possible", text, 0)
+    return graph

@@ -19,6 +19,7 @@ from .symbol_names import label_of_name, labels_of_text
 
 # What is nested deeper is refused: latex2mathml recurses a few frames a level, and Python allows about a thousand.
 MAX_NESTING = 100
+MAX_SYMBOLS = 256  # a model's graph is complete: memory grows with the square (CROHME's longest has 53)
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\\\Z|.", re.DOTALL)
 
@@ -179,6 +180,7 @@ class _Reader:
     def __init__(self, tokens: list[tuple[str, int]], display: bool) -> None:
         self.tokens = tokens
         self.at = 0
+        self.symbols = 0
         self.frames = [_Frame("top", "", 0, display, _Row())]
 
     @property
@@ -290,7 +292,14 @@ class _Reader:
 
     # Items: a symbol, a group or a finished macro goes to whatever waits for an argument, else onto the row.
 
+    def count_symbol(self) -> None:
+        self.symbols += 1
+        if self.symbols > MAX_SYMBOLS:
+            piece, position = self.tokens[self.at - 1]
+            raise LatexError(f"more than {MAX_SYMBOLS} symbols, from {_shown(piece)} on", piece, position)
+
     def symbol(self, label: str) -> None:
+        self.count_symbol()
         frame = self.frame
         if frame.waiting:
             self.deliver(label, group=False)
@@ -334,6 +343,8 @@ class _Reader:
     # Groups
 
     def wait(self, command: _Command) -> None:
+        if command.name in (r"\frac", r"\sqrt"):
+            self.count_symbol()  # its bar, or its root sign
         self.frame.waiting.append(command)
         self.check_nesting(command.piece, command.position)
 
