@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hmeg.data.crohme import RenderSettings
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.typeset import typeset
@@ -245,3 +246,11 @@ def test_statistics_of_a_prepared_data_set(tmp_path: Path) -> None:
     (tmp_path / "graphs.jsonl").unlink()
     result = CliRunner().invoke(main, [str(tmp_path), "--out", str(out)])
     assert result.exit_code == 1 and "hmeg data crohme" in result.output
+
+
+def test_its_frame_is_that_of_prepared_images() -> None:
+    settings_of_data = RenderSettings()
+    assert settings_of_data.size == 256
+    assert settings_of_data.margin == (MARGIN + HALF_STROKE) * 256
+    assert settings_of_data.stroke_width == 2 * HALF_STROKE * 256
+    assert settings_of_data.symbol_side == SYMBOL_SIDE * 256
