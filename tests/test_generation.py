@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import hmeg
+from hmeg.devices import select_device
 from hmeg.generation.display import boxes_in_pixels, resize, to_pixels, upright
-from hmeg.generation.generator import Generator, Task, repeated, select_device
+from hmeg.generation.generator import Generator, Task, repeated
 from hmeg.generation.loading import bundled_weights, load
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from hmeg.data.crohme import CrohmeDataset, prepare
 from hmeg.data.glyphs import cut_symbols, glyph_modes
 from hmeg.graph import vocabulary
-from hmeg.model.glyphs import GlyphAtlas, Windows, hat_weights
+from hmeg.model.glyphs import GlyphAtlas, hat_weights
+from hmeg.model.windows import Windows
 
 
 def atlas(channels: int = 2, size: int = 6, modes: int = 3) -> GlyphAtlas:

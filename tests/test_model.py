@@ -26,9 +26,9 @@ from hmeg.model import (
 from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, compose_in_boxes, coordinate_channels
 from hmeg.model.cost import multiply_adds
 from hmeg.model.decoder import ImageDecoder
-from hmeg.model.image_model import Windows
 from hmeg.model.layout import AttentionReadout
 from hmeg.model.triple_conv import GraphTripleConv
+from hmeg.model.windows import Windows
 
 # A model that costs next to nothing: images of 64, masks of 16.
 TINY = ModelConfig(

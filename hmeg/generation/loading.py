@@ -32,9 +32,10 @@ def load(weights: str | os.PathLike[str] = "small", device: str | torch.device =
     ``FileNotFoundError`` for a name or path that is not there, listing what is; ``ValueError`` for a damaged or foreign
     file and for a device that is not there.
     """
+    from hmeg.devices import select_device
     from hmeg.model.checkpoint import load_weights
 
-    from .generator import Generator, select_device
+    from .generator import Generator
 
     chosen = select_device(device)
     name = os.fspath(weights)

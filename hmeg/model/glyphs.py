@@ -8,43 +8,14 @@ embedding, and writers differ by the modes they use. ``ModelConfig.glyph_channel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from .box_coordinates import SMALLEST_SIDE
 from .triple_conv import NUM_SYMBOL_ROWS
+from .windows import Windows
 
 _SIDE_SPREAD = 0.3  # of the logarithm of sides that count as about the same
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Square parts of images: the decoder is convolutional, so it can be trained on where the ink is.
-
-    expression, top, left  (M,) int64: which expression, and the upper left corner in pixels of the soft masks
-    side                   in pixels of the soft masks; a multiple of what the decoder's stages halve
-    """
-
-    expression: Tensor
-    top: Tensor
-    left: Tensor
-    side: int
-
-    @classmethod
-    def whole(cls, num_graphs: int, size: int, device: torch.device) -> Windows:
-        """The windows that are whole images, one an expression."""
-        zero = torch.zeros(num_graphs, dtype=torch.int64, device=device)
-        return cls(torch.arange(num_graphs, device=device), zero, zero, size)
-
-    def cut(self, images: Tensor, scale: int) -> Tensor:
-        """images (N, C, scale S, scale S), S the masks' side -> (M, C, scale side, scale side)."""
-        steps = torch.arange(scale * self.side, device=images.device)
-        rows = (self.top * scale)[:, None] + steps
-        columns = (self.left * scale)[:, None] + steps
-        channels_last = images.permute(0, 2, 3, 1)
-        return channels_last[self.expression[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def hat_weights(positions: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:

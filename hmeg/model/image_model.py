@@ -15,9 +15,10 @@ from hmeg.graph import GraphBatch
 from .box_coordinates import compose_in_boxes
 from .config import ModelConfig
 from .decoder import ImageDecoder
-from .glyphs import GlyphAtlas, Windows
+from .glyphs import GlyphAtlas
 from .mask import LayoutUpsampler, MaskRefiner, match_format
 from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
+from .windows import Windows
 
 
 @dataclass

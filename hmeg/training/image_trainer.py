@@ -17,8 +17,8 @@ from hmeg.data.glyphs import glyph_modes
 from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
 from hmeg.model.discriminators import SMALLEST_IMAGE, ObjectDiscriminator, PatchDiscriminator
-from hmeg.model.glyphs import Windows
 from hmeg.model.image_model import ImageModel, ImageOutput
+from hmeg.model.windows import Windows
 
 from .loop import (
     CHECKPOINT,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from hmeg.generation.generator import select_device
+from hmeg.devices import select_device
 from hmeg.model.safe_pickle import read_pickle
 
 CHECKPOINT = "checkpoint.pt"
