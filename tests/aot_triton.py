@@ -12,9 +12,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from hmeg.backends.triton import _import_kernels
+from hmeg.backends.triton.kernels import import_kernels
 
-_import_kernels()
+import_kernels()
 from hmeg_kernels import box_soft_mask  # noqa: E402
 
 TYPES = ("fp32", "fp64", "fp16", "bf16")

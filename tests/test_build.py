@@ -67,11 +67,11 @@ def test_bindings_alone_include_pybind11_and_nothing_includes_torch() -> None:
 
 def test_constants_agree_across_languages() -> None:
     header = (ROOT / "csrc" / "box_soft_mask.h").read_text()
-    from hmeg.backends.cuda import BOX_SOFT_MASK_TILE_ROWS
+    from hmeg.backends.cuda.box_soft_mask import TILE_ROWS
     from hmeg.reference.box_soft_mask import MIN_SIDE
 
     assert float(re.search(r"kBoxSoftMaskMinSide = (\S+);", header)[1]) == MIN_SIDE
-    assert int(re.search(r"kBoxSoftMaskTileRows = (\d+);", header)[1]) == BOX_SOFT_MASK_TILE_ROWS
+    assert int(re.search(r"kBoxSoftMaskTileRows = (\d+);", header)[1]) == TILE_ROWS
     kernel = (ROOT / "kernels" / "triton" / "box_soft_mask.py").read_text()
     assert float(re.search(r"MIN_SIDE = tl.constexpr\((\S+)\)", kernel)[1]) == MIN_SIDE
 
@@ -115,8 +115,8 @@ def test_kernels_package_is_found_from_a_bare_checkout(tmp_path: Path) -> None:
         "import sys\n"
         "sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from hmeg.backends.triton import _import_kernels\n"
-        "print(_import_kernels().__file__)\n"
+        "from hmeg.backends.triton.kernels import import_kernels\n"
+        "print(import_kernels().__file__)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert Path(done.stdout.strip()).parts[-2:] in {("triton", "__init__.py"), ("hmeg_kernels", "__init__.py")}

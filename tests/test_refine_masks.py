@@ -136,9 +136,8 @@ def test_registered_and_compiled(backend: Target, training: bool) -> None:
     boxes, *rest = (t.requires_grad_(n not in STATISTICS) for n, t in tensors.items())
     check_registration("refine_masks", (boxes, *rest, 6, 7, training, 1e-5, backend.name))
     inputs = [t.detach() for t in (boxes, *rest)]
-    check_registration(
-        "refine_masks_backward", (torch.randn(4, 1, 6, 7), *inputs, training, 1e-5, backend.name)
-    )
+    grad_and_masks = torch.randn(4, 1, 6, 7), torch.rand(4, 1, 6, 7)
+    check_registration("refine_masks_backward", (*grad_and_masks, *inputs, training, 1e-5, backend.name))
     check_compiled(given, backend)
 
 

@@ -132,8 +132,8 @@ class ReferenceBackend(Backend):
         return masks, mean, var
 
     def refine_masks_backward(
-        self, grad_masks: Tensor, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor, bn_weight: Tensor,
-        bn_bias: Tensor, mean: Tensor, var: Tensor, conv2_weight: Tensor, conv2_bias: Tensor,
+        self, grad_masks: Tensor, masks: Tensor, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor,
+        bn_weight: Tensor, bn_bias: Tensor, mean: Tensor, var: Tensor, conv2_weight: Tensor, conv2_bias: Tensor,
         training: bool, eps: float,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         height, width = grad_masks.shape[2:]

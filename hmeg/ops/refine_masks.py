@@ -66,8 +66,9 @@ def _fake(
 
 
 def _fake_backward(
-    grad_masks: Tensor, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor, bn_weight: Tensor, bn_bias: Tensor,
-    mean: Tensor, var: Tensor, conv2_weight: Tensor, conv2_bias: Tensor, training: bool, eps: float, backend: str,
+    grad_masks: Tensor, masks: Tensor, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor, bn_weight: Tensor,
+    bn_bias: Tensor, mean: Tensor, var: Tensor, conv2_weight: Tensor, conv2_bias: Tensor, training: bool, eps: float,
+    backend: str,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     inputs = (boxes, conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias)
     return tuple(t.new_empty(t.shape) for t in inputs)
@@ -75,12 +76,12 @@ def _fake_backward(
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     *tensors, _height, _width, ctx.training, ctx.eps, ctx.backend = inputs
-    _masks, mean, var = output
+    masks, mean, var = output
     ctx.mark_non_differentiable(mean, var)
     if ctx.training:
         # The statistics the masks were normalised with; the running ones are about to change.
         tensors[5:7] = mean, var
-    ctx.save_for_backward(*tensors)
+    ctx.save_for_backward(masks, *tensors)
 
 
 def _backward(ctx: Any, grad_masks: Tensor, _grad_mean: Tensor, _grad_var: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,9 +100,9 @@ define(
     _fake,
 )
 define(
-    "refine_masks_backward(Tensor grad_masks, Tensor boxes, Tensor conv1_weight, Tensor conv1_bias, Tensor bn_weight,"
-    " Tensor bn_bias, Tensor mean, Tensor var, Tensor conv2_weight, Tensor conv2_bias, bool training, float eps,"
-    " str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "refine_masks_backward(Tensor grad_masks, Tensor masks, Tensor boxes, Tensor conv1_weight, Tensor conv1_bias,"
+    " Tensor bn_weight, Tensor bn_bias, Tensor mean, Tensor var, Tensor conv2_weight, Tensor conv2_bias, bool training,"
+    " float eps, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _fake_backward,
 )
 differentiate("refine_masks", _save, _backward)

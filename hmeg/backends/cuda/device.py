@@ -1,4 +1,4 @@
-"""Adapter to the CUDA kernels in kernels/cuda: allocates outputs and passes addresses, sizes and the stream."""
+"""Where the CUDA backend's launchers run: the GPU, or in the tests the emulator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .base import Backend
-from .pointers import DTYPE_CODES, accumulator, native_extension
-
-# csrc/box_soft_mask.h: kBoxSoftMaskTileRows
-BOX_SOFT_MASK_TILE_ROWS = 64
+from ..pointers import native_extension
 
 
 class Device(Protocol):
@@ -77,45 +73,11 @@ class NativeDevice:
         return like.new_empty(shape, dtype=dtype)
 
 
-class CudaBackend(Backend):
-    """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
+class Launcher:
+    """What every operator of the CUDA backend launches through."""
 
-    dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-
-    def __init__(self, name: str, device: Device) -> None:
-        self.name = name
-        self._device = device
-        self.device_types = (device.device_type,)
-
-    @classmethod
-    def native(cls) -> CudaBackend:
-        """The backend ``cuda``."""
-        return cls("cuda", NativeDevice())
-
-    def unavailable(self) -> str | None:
-        return self._device.unavailable()
-
-    def details(self) -> str:
-        return self._device.details()
+    _device: Device
 
     def _launch(self, name: str, on: Tensor, *arguments: int) -> None:
         with self._device.guard(on):
             self._device.launcher(name)(*arguments, self._device.stream(on))
-
-    def box_soft_mask(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        boxes = self._device.given(boxes)
-        masks = self._device.empty((len(boxes), 1, height, width), boxes)
-        self._launch("box_soft_mask_forward", boxes, DTYPE_CODES[boxes.dtype], boxes.data_ptr(), masks.data_ptr(),
-                     len(boxes), height, width)  # fmt: skip
-        return masks
-
-    def box_soft_mask_backward(self, grad_masks: Tensor, boxes: Tensor) -> Tensor:
-        grad_masks, boxes = self._device.given(grad_masks), self._device.given(boxes)
-        grad_boxes = self._device.empty(tuple(boxes.shape), boxes)
-        height, width = grad_masks.shape[2:]
-        tiles = -(-height // BOX_SOFT_MASK_TILE_ROWS)
-        sums = len(boxes) * tiles * 4 if tiles > 1 else 0
-        partial = self._device.empty((sums,), boxes, accumulator(boxes.dtype))
-        self._launch("box_soft_mask_backward", boxes, DTYPE_CODES[boxes.dtype], grad_masks.data_ptr(), boxes.data_ptr(),
-                     grad_boxes.data_ptr(), partial.data_ptr(), len(boxes), height, width)  # fmt: skip
-        return grad_boxes

@@ -1,0 +1,24 @@
+"""Adapter to the C++ kernels in csrc/cpu: float32 and float64. One module per operator."""
+
+from __future__ import annotations
+
+import torch
+
+from ..base import Backend
+from .box_soft_mask import BoxSoftMask
+from .compose_layout import ComposeLayout
+
+
+class CpuBackend(BoxSoftMask, ComposeLayout, Backend):
+    """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
+
+    name = "cpu"
+    device_types = ("cpu",)
+    dtypes = (torch.float32, torch.float64)
+
+    def unavailable(self) -> str | None:
+        return self._reason or None
+
+    def details(self) -> str:
+        assert self._extension is not None
+        return f"C++, {self._extension.build_info()['cpu_variant']}"

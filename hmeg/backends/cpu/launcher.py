@@ -1,0 +1,23 @@
+"""Calls the C++ kernels in csrc/cpu: as many threads as torch.get_num_threads()."""
+
+from __future__ import annotations
+
+import torch
+
+from ..pointers import native_extension
+
+BEST_VARIANT = -1
+
+
+class Launcher:
+    """What every operator of the CPU backend launches through.
+
+    variant  position in build_info()["cpu_variants"] of the instruction set to use; the best one by default
+    """
+
+    def __init__(self, variant: int = BEST_VARIANT) -> None:
+        self._extension, self._reason = native_extension()
+        self._variant = variant
+
+    def _run(self, entry: str, *arguments: int) -> None:
+        getattr(self._extension.cpu, entry)(*arguments, torch.get_num_threads(), self._variant)  # type: ignore[union-attr]

@@ -1,0 +1,34 @@
+"""Adapter to the CUDA kernels in kernels/cuda: allocates outputs and passes addresses, sizes and the stream.
+
+One module per operator.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..base import Backend
+from .box_soft_mask import BoxSoftMask
+from .device import Device, NativeDevice
+
+
+class CudaBackend(BoxSoftMask, Backend):
+    """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
+
+    dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+    def __init__(self, name: str, device: Device) -> None:
+        self.name = name
+        self._device = device
+        self.device_types = (device.device_type,)
+
+    @classmethod
+    def native(cls) -> CudaBackend:
+        """The backend ``cuda``."""
+        return cls("cuda", NativeDevice())
+
+    def unavailable(self) -> str | None:
+        return self._device.unavailable()
+
+    def details(self) -> str:
+        return self._device.details()

@@ -1,0 +1,30 @@
+"""Adapter to the Triton kernels (package hmeg_kernels, kernels/triton in the repository). One module per operator."""
+
+from __future__ import annotations
+
+import torch
+
+from ..base import Backend
+from .box_soft_mask import BoxSoftMask
+
+
+class TritonBackend(BoxSoftMask, Backend):
+    """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
+
+    name = "triton"
+    dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+    @property
+    def device_types(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("cuda", "cpu") if self._launch.interpreted() else ("cuda",)
+
+    def unavailable(self) -> str | None:
+        if isinstance(self._kernels, str):
+            return self._kernels
+        if not self._launch.interpreted() and not torch.cuda.is_available():
+            return "torch sees no CUDA device (TRITON_INTERPRET=1 would interpret the kernels)"
+        return None
+
+    def details(self) -> str:
+        where = "interpreted" if self._launch.interpreted() else torch.cuda.get_device_name()
+        return f"Triton {self._launch.version()}, {where}"
