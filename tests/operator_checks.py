@@ -91,6 +91,15 @@ def check_agreement(problem: Problem, backend: Target, dtype: torch.dtype, strid
         assert_close(problem.operator, dtype, "gradient", f"gradient of {name}", got_grads[name], w)
 
 
+def check_outputs(problem: Problem, backend: Target, dtype: torch.dtype, strided: bool = False) -> None:
+    """Outputs alone, for operators without a gradient of their own; as ``check_agreement`` otherwise."""
+    rounded = cast(problem.tensors, dtype, "cpu")
+    want = problem.oracle(cast(rounded, torch.float64, "cpu"))
+    got = problem.run(cast(rounded, dtype, backend.device, strided), backend.name)
+    for i, (g, w) in enumerate(zip(got, want, strict=True)):
+        assert_close(problem.operator, dtype, "output", f"output {i}", g, w)
+
+
 def check_finite(problem: Problem, backend: Target, dtype: torch.dtype) -> None:
     """Outputs and gradients hold no NaN or infinity."""
     outputs, grads = differentiated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import boxes as some
 import pytest
 import torch
+from mask_weights import STATISTICS, bundle_of, weights
 from operator_checks import (
     Problem,
     cast,
@@ -24,26 +25,6 @@ from hmeg.reference.refine_masks import coordinate_ramps
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("refine_masks"), indirect=True)
 MODES = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-STATISTICS = ("running_mean", "running_var")
-
-
-def weights(hidden: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(hidden)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    return {
-        "conv1_weight": normal(hidden, 4, 3, 3) / 6, "conv1_bias": 0.1 * normal(hidden),
-        "bn_weight": 1 + 0.1 * normal(hidden), "bn_bias": 0.1 * normal(hidden),
-        "running_mean": 0.1 * normal(hidden), "running_var": 0.5 + normal(hidden).abs(),
-        "conv2_weight": normal(1, hidden, 3, 3) / (3 * hidden**0.5), "conv2_bias": 0.1 * normal(1),
-    }  # fmt: skip
-
-
-def bundle_of(tensors: dict[str, Tensor]) -> MaskWeights:
-    """Weights whose running statistics are copies: training mode writes to them."""
-    return MaskWeights(*(tensors[n].clone() if n in STATISTICS else tensors[n] for n in MaskWeights._fields))
 
 
 def problem(boxes: Tensor, size: tuple[int, int], training: bool, hidden: int = 16) -> Problem:

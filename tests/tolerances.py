@@ -31,6 +31,11 @@ TOLERANCES: dict[tuple[str, torch.dtype, str], float] = {
     ("box_layout", _F64, "gradient"): 1e-12,
     ("box_layout", _F32, "output"): 2e-5,
     ("box_layout", _F32, "gradient"): 2e-5,
+    # Sums of masks times features: refine_masks' own error, times the features' sum, and compose_layout's.
+    ("refine_layout", _F64, "output"): 1e-13,
+    ("refine_layout", _F64, "gradient"): 1e-12,
+    ("refine_layout", _F32, "output"): 1e-5,
+    ("refine_layout", _F32, "gradient"): 1e-4,
     ("triple_message", _F64, "output"): 1e-13,
     ("triple_message", _F64, "gradient"): 1e-13,
     ("triple_message", _F32, "output"): 1e-5,

@@ -26,7 +26,9 @@ ENVIRONMENT_VARIABLE = "HMEG_BACKEND"
 # Preference by device type.
 AUTOMATIC = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
 
-OPERATORS = ("box_soft_mask", "refine_masks", "compose_layout", "box_layout", "triple_message", "crop_boxes")
+OPERATORS = (
+    "box_soft_mask", "refine_masks", "compose_layout", "box_layout", "refine_layout", "triple_message", "crop_boxes",
+)  # fmt: skip
 
 _backends: dict[str, Backend] = {}
 _override: ContextVar[str | None] = ContextVar("hmeg_backend", default=None)

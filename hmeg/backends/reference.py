@@ -144,6 +144,18 @@ class ReferenceBackend(Backend):
             (grad_masks,),
         )
 
+    def refine_layout(
+        self, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor, bn_weight: Tensor, bn_bias: Tensor,
+        running_mean: Tensor, running_var: Tensor, conv2_weight: Tensor, conv2_bias: Tensor, features: Tensor,
+        batch: Tensor, height: int, width: int, num_graphs: int, eps: float,
+    ) -> Tensor:  # fmt: skip
+        def run(boxes: Tensor, features: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+            size = (height, width)
+            return (reference.refine_layout(boxes, MaskWeights(*weights), features, batch, size, num_graphs, eps),)
+
+        weights = (conv1_weight, conv1_bias, bn_weight, bn_bias, running_mean, running_var, conv2_weight, conv2_bias)
+        return _evaluate(run, (boxes, features, *weights))[0]
+
 
 def _triple_message(edge_index: Tensor, pooling: str) -> Callable[..., tuple[Tensor, ...]]:
     def run(x: Tensor, edge_attr: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:

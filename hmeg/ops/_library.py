@@ -37,10 +37,16 @@ def differentiate(name: str, save: Callable[..., None], backward: Callable[..., 
     """Gives ``hmeg::<name>`` the autograd formula (save, backward), and ``hmeg::<name>_backward`` a refusal."""
     torch.library.register_autograd(f"hmeg::{name}", backward, setup_context=save, lib=LIBRARY)
 
-    def refuse(_ctx: Any, *_grads: Tensor) -> None:
-        raise NotImplementedError(f"{name} is differentiable once only")
+    refuse_gradients(f"{name}_backward", "is differentiable once only")
 
-    torch.library.register_autograd(f"hmeg::{name}_backward", refuse, lib=LIBRARY)
+
+def refuse_gradients(name: str, why: str) -> None:
+    """Makes a gradient through ``hmeg::<name>`` raise NotImplementedError: the operator's name, then ``why``."""
+
+    def refuse(_ctx: Any, *_grads: Tensor) -> None:
+        raise NotImplementedError(f"{name.removesuffix('_backward')} {why}")
+
+    torch.library.register_autograd(f"hmeg::{name}", refuse, lib=LIBRARY)
 
 
 def backend_name(operator: str, tensors: Sequence[Tensor], requested: str | None) -> str:

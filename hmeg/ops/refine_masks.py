@@ -37,11 +37,7 @@ def refine_masks(
     height, width = check_size("refine_masks", size)
     arguments = Arguments("refine_masks")
     arguments.floating("boxes", boxes, "V", 4)
-    arguments.floating("weights.conv1_weight", weights.conv1_weight, "K", 4, 3, 3)
-    for field in ("conv1_bias", "bn_weight", "bn_bias", "running_mean", "running_var"):
-        arguments.floating(f"weights.{field}", getattr(weights, field), "K")
-    arguments.floating("weights.conv2_weight", weights.conv2_weight, 1, "K", 3, 3)
-    arguments.floating("weights.conv2_bias", weights.conv2_bias, 1)
+    check_mask_weights(arguments, weights)
     values = boxes.shape[0] * height * width
     if training and values == 1:
         raise ValueError("refine_masks: training needs more than one value per channel, got one symbol of size (1, 1)")
@@ -53,6 +49,15 @@ def refine_masks(
             weights.running_var.lerp_(var * (values / (values - 1)), momentum)
     result: Tensor = masks
     return result
+
+
+def check_mask_weights(arguments: Arguments, weights: MaskWeights) -> None:
+    """Shapes, types and device of the weights."""
+    arguments.floating("weights.conv1_weight", weights.conv1_weight, "K", 4, 3, 3)
+    for field in ("conv1_bias", "bn_weight", "bn_bias", "running_mean", "running_var"):
+        arguments.floating(f"weights.{field}", getattr(weights, field), "K")
+    arguments.floating("weights.conv2_weight", weights.conv2_weight, 1, "K", 3, 3)
+    arguments.floating("weights.conv2_bias", weights.conv2_bias, 1)
 
 
 def _fake(

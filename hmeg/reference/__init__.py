@@ -4,7 +4,9 @@ from .box_layout import box_layout
 from .box_soft_mask import box_soft_mask
 from .compose_layout import compose_layout
 from .crop_boxes import crop_boxes
+from .refine_layout import refine_layout
 from .refine_masks import refine_masks
 from .triple_message import triple_message
 
-__all__ = ["box_layout", "box_soft_mask", "compose_layout", "crop_boxes", "refine_masks", "triple_message"]
+__all__ = ["box_layout", "box_soft_mask", "compose_layout", "crop_boxes", "refine_layout", "refine_masks",
+           "triple_message"]  # fmt: skip
