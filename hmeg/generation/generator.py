@@ -74,6 +74,7 @@ class Generator:
     def __init__(self, model: HMEG, device: str | torch.device = "auto", name: str = "model") -> None:
         self.device = select_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
+        self._image_model = self.model.image_model.for_inference()
         self.config = model.config
         self.metadata = dict(model.metadata)
         self.weights = f"{name}@{model.weights_id or weights_id(model)}"
@@ -159,7 +160,7 @@ class Generator:
         noise = self._on_device(
             np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
         )
-        output = self.model.image_model(batch, noise, drawn_at, (native,), glyph_modes=modes)
+        output = self._image_model(batch, noise, drawn_at, (native,), glyph_modes=modes)
         images = output.images[native].float().cpu().numpy()
         return [
             self._sample(task, image, of_task, seed, size)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_SLOPE = 0.2
+if TYPE_CHECKING:
+    from .inference_decoder import InferenceDecoder
+
+SLOPE = 0.2
 
 
 class RefinementStage(nn.Module):
@@ -22,8 +26,8 @@ class RefinementStage(nn.Module):
         self.norm2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.norm1(self.conv1(x)), _SLOPE, inplace=True)
-        return F.leaky_relu(self.norm2(self.conv2(x)), _SLOPE, inplace=True)
+        x = F.leaky_relu(self.norm1(self.conv1(x)), SLOPE, inplace=True)
+        return F.leaky_relu(self.norm2(self.conv2(x)), SLOPE, inplace=True)
 
 
 class ImageHead(nn.Module):
@@ -35,7 +39,7 @@ class ImageHead(nn.Module):
         self.out = nn.Conv2d(in_channels, image_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        image: Tensor = self.out(F.leaky_relu(self.conv(x), _SLOPE, inplace=True))
+        image: Tensor = self.out(F.leaky_relu(self.conv(x), SLOPE, inplace=True))
         return image
 
 
@@ -63,15 +67,12 @@ class ImageDecoder(nn.Module):
         self.heads = nn.ModuleList(ImageHead(dim, image_channels) for dim in dims[-3:])
 
     def forward(self, layout: Tensor, resolutions: Collection[int] | None = None) -> dict[int, Tensor]:
-        wanted = self.resolutions if resolutions is None else resolutions
-        unknown = sorted(set(wanted) - set(self.resolutions))
-        if unknown or not wanted:
-            raise ValueError(f"resolutions must be some of {self.resolutions}, got {tuple(wanted)}")
+        wanted = check_resolutions(resolutions, self.resolutions)
         first_head = len(self.stages) - len(self.heads)
-        last_stage = first_head + max(self.resolutions.index(r) for r in wanted)
+        last_stage = first_head + self.resolutions.index(max(wanted))
         images: dict[int, Tensor] = {}
         features: Tensor | None = None
-        for i, at_resolution in enumerate(self._pyramid(layout)[: last_stage + 1]):
+        for i, at_resolution in enumerate(layout_pyramid(layout, len(self.stages))[: last_stage + 1]):
             if features is not None:
                 upsampled = F.interpolate(features, scale_factor=2, mode="nearest")
                 at_resolution = torch.cat([at_resolution, upsampled], dim=1)
@@ -85,9 +86,24 @@ class ImageDecoder(nn.Module):
                     features = torch.cat([features, image], dim=1)
         return images
 
-    def _pyramid(self, layout: Tensor) -> list[Tensor]:
-        """The layout at every stage's resolution, coarsest first; a mean of means is the mean."""
-        levels = [layout]
-        for _ in range(len(self.stages) - 1):
-            levels.append(F.avg_pool2d(levels[-1], 2))
-        return levels[::-1]
+    def for_inference(self) -> InferenceDecoder:
+        """The same function of the present weights with less arithmetic, without gradients."""
+        from .inference_decoder import InferenceDecoder
+
+        return InferenceDecoder(self)
+
+
+def check_resolutions(wanted: Collection[int] | None, there: Collection[int]) -> Collection[int]:
+    """``wanted``, or all that are ``there`` for None; ``ValueError`` for others and for an empty selection."""
+    wanted = there if wanted is None else wanted
+    if not wanted or not set(wanted) <= set(there):
+        raise ValueError(f"resolutions must be some of {tuple(there)}, got {tuple(wanted)}")
+    return wanted
+
+
+def layout_pyramid(layout: Tensor, levels: int) -> list[Tensor]:
+    """The layout (N, C, H, W) at that many resolutions, each twice the one before; a mean of means is the mean."""
+    pyramid = [layout]
+    for _ in range(levels - 1):
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+    return pyramid[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -118,6 +119,16 @@ class ImageModel(nn.Module):
         layout = torch.cat([*layers, match_format(noise, layout)], dim=1)
         images = self.decoder(layout, resolutions)
         return ImageOutput(images, predicted, masks, layout[:, : config.layout_channels], scores)
+
+    def for_inference(self) -> ImageModel:
+        """This model with upsampler and decoder made for inference; the rest is shared with this one, not copied."""
+        made = copy.copy(self)
+        made._modules = {
+            **self._modules,
+            "upsampler": self.upsampler.for_inference(),
+            "decoder": self.decoder.for_inference(),
+        }
+        return made.eval()
 
     def compose_in_boxes(self, graph: GraphBatch, boxes: Tensor) -> Tensor:
         """The extension's channels (N, 5 + symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`."""
