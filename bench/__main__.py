@@ -1,7 +1,12 @@
 """Runs benchmark suites with pytest-benchmark and sets the subjects beside their baselines.
 
     python -m bench --list
-    python -m bench box_soft_mask [--json FILE] [-k EXPRESSION]
+    python -m bench box_soft_mask [--json FILE] [-k EXPRESSION] [--repeat N]
+    python -m bench raster
+
+A name is a suite or a group of suites (bench/suites.py). Every subject of a case is measured right after its baselines,
+a line for each as it is done, and the table at the end sets them side by side. Where other work disturbs the machine,
+``--repeat N`` goes through everything N times and merges the samples of each subject.
 
 The JSON is a list of objects: ``case`` (<operator>/<workload>/<forward|train>), ``subject`` (backend or variant),
 ``baseline`` (eager or compile), ``ratio`` (baseline p50 / subject p50), ``ms`` ([p20, p50, p80] of the subject),
@@ -21,23 +26,20 @@ from pathlib import Path
 from typing import Any
 
 from .report import rows_of, table_of
+from .suites import GROUPS, SUITES, file_of, suites_of
 
 HERE = Path(__file__).parent
 
-# name -> (files, what it measures)
-SUITES = {
-    "box_soft_mask": (["bench_box_soft_mask.py"], "the fixed soft mask of a box, forward and training"),
-}
 
-
-def run(files: list[str], selection: str | None) -> dict[str, Any]:
-    """pytest-benchmark's own JSON of the given files."""
+def run(suites: list[str], selection: str | None) -> list[dict[str, Any]]:
+    """The benchmarks of the given suites, as pytest-benchmark's own JSON has them."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-                   "-o", "addopts=", "-o", "python_files=bench_*.py",
-                   f"--benchmark-json={report}", "--benchmark-columns=median,iqr,rounds",
-                   *(str(HERE / f) for f in files)]  # fmt: skip
+        # -s: bench/measure.py and bench/conftest.py print a line for each measurement, in place of pytest's dots.
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider",
+                   "-p", "no:xdist", "-o", "addopts=", "-o", "python_files=bench_*.py",
+                   "--benchmark-quiet", f"--benchmark-json={report}",
+                   *(str(HERE / file_of(suite)) for suite in suites)]  # fmt: skip
         if selection:
             command += ["-k", selection]
         # A pytest around this one (tests/test_bench.py) must not leave its mark on it.
@@ -45,26 +47,38 @@ def run(files: list[str], selection: str | None) -> dict[str, Any]:
         status = subprocess.run(command, cwd=HERE.parent, env=environment).returncode
         if status or not report.exists():
             sys.exit(f"bench: pytest ended with status {status}")
-        loaded: dict[str, Any] = json.loads(report.read_text())
-        return loaded
+        benchmarks: list[dict[str, Any]] = json.loads(report.read_text())["benchmarks"]
+        return benchmarks
+
+
+def listing() -> str:
+    """Every suite and group with what it measures."""
+    lines = [f"{name:20} {about.measures}" for name, about in SUITES.items()]
+    lines += [f"{name:20} {text}: {', '.join(suites_of(name))}" for name, text in GROUPS.items()]
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Run benchmarks.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="suites to run (see --list)")
-    parser.add_argument("--list", action="store_true", help="name all suites and what they measure")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="suites or groups to run (see --list)")
+    parser.add_argument("--list", action="store_true", help="name all suites and groups and what they measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     parser.add_argument("-k", metavar="EXPRESSION", dest="selection", help="only cases that match, as pytest's -k")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run everything N times, samples merged")
     arguments = parser.parse_args()
     if arguments.list:
-        for name, (_, text) in SUITES.items():
-            print(f"{name:20} {text}")
+        print(listing())
         return
-    unknown = [name for name in arguments.names if name not in SUITES]
+    unknown = [name for name in arguments.names if not suites_of(name)]
     if unknown or not arguments.names:
-        parser.error(f"choose from {', '.join(SUITES)}; got {', '.join(unknown) or 'nothing'}")
-    files = [file for name in arguments.names for file in SUITES[name][0]]
-    rows = rows_of(run(list(dict.fromkeys(files)), arguments.selection))
+        parser.error(f"choose from {', '.join((*SUITES, *GROUPS))}; got {', '.join(unknown) or 'nothing'}")
+    if arguments.repeat < 1:
+        parser.error(f"--repeat must be at least 1, got {arguments.repeat}")
+    suites = list(dict.fromkeys(suite for name in arguments.names for suite in suites_of(name)))
+    benchmarks = []
+    for _ in range(arguments.repeat):
+        benchmarks += run(suites, arguments.selection)
+    rows = rows_of(benchmarks)
     print(table_of(rows))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

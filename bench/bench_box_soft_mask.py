@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmeg import backends, ops, reference
+from hmeg import ops, reference
 
 from .measure import Case, measure, train
+from .subjects import DEVICE, SUBJECTS, implementation
 from .workloads import crohme
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIZE = (64, 64)
 # The large batch is a GPU's; on a CPU it measures the allocator.
 WORKLOADS = {f"crohme{graphs}": crohme(graphs) for graphs in ((32, 1, 256) if DEVICE == "cuda" else (32, 1))}
-SUBJECTS = ("eager", "compile", "reference", "cpu", "cuda", "triton")
 
 
 def published(boxes: Tensor) -> Tensor:
@@ -35,29 +34,22 @@ def published(boxes: Tensor) -> Tensor:
     return F.grid_sample(ones, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def implementation(subject: str) -> Callable[[Tensor], Tensor]:
-    """The function a subject's name stands for; skips where it cannot run here."""
-    if subject == "eager":
-        return published
-    if subject == "compile":
-        return torch.compile(lambda boxes: reference.box_soft_mask(boxes, SIZE))
-    reason = backends._backends[subject].why_not("box_soft_mask", [torch.zeros(1, 4, device=DEVICE)])
-    if reason:
-        pytest.skip(f"{subject}: {reason}")
-    return partial(ops.box_soft_mask, size=SIZE, backend=subject)
-
-
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("direction", ["forward", "train"])
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_box_soft_mask(benchmark: Any, workload: str, direction: str, subject: str) -> None:
     boxes = WORKLOADS[workload].boxes.to(DEVICE)
-    function = implementation(subject)
+    function = implementation(
+        subject,
+        "box_soft_mask",
+        eager=published,
+        reference=partial(reference.box_soft_mask, size=SIZE),
+        op=partial(ops.box_soft_mask, size=SIZE),
+    )
     baseline: Callable[[], Any]
     if direction == "forward":
         baseline, timed = lambda: [published(boxes)], lambda: [function(boxes)]
     else:
         grad = torch.randn(len(boxes), 1, *SIZE, generator=torch.Generator().manual_seed(0)).to(DEVICE)
         baseline, timed = train(published, [boxes], grad), train(function, [boxes], grad)
-    case = Case(f"box_soft_mask/{workload}/{direction}", baseline, tolerance=1e-4)
-    measure(benchmark, case, subject, timed, DEVICE)
+    measure(benchmark, Case(f"box_soft_mask/{workload}/{direction}", baseline, tolerance=1e-4), subject, timed)

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .memory import extra_bytes
+from .subjects import DEVICE
+
 Results = Sequence[Tensor]
 MAX_SECONDS = 3.0  # of timing, per subject
-MIN_ROUNDS, MAX_ROUNDS = 20, 2000
+MIN_ROUNDS, MAX_ROUNDS = 20, 1000
 
 
 @dataclass(frozen=True)
@@ -40,28 +44,30 @@ def train(function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tenso
     return step
 
 
-def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Results], device: str) -> None:
+def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Results]) -> None:
     """Times ``function`` under pytest-benchmark; fails before timing where its results are not the baseline's."""
     _check_agreement(case, subject, function)
-    synchronize = torch.cuda.synchronize if device == "cuda" else _nothing
+    synchronize = torch.cuda.synchronize if DEVICE == "cuda" else _nothing
 
     def once() -> None:
         function()
         synchronize()
 
-    for _ in range(3):
-        once()
-    seconds = _seconds(once)
+    once()
+    seconds = max(_seconds(once) for _ in range(3))  # the slowest, so that a disturbed machine does not take for ever
     rounds = int(min(max(MAX_SECONDS / seconds, MIN_ROUNDS), MAX_ROUNDS))
+    extra = extra_bytes(function, DEVICE)
     benchmark.extra_info.update(
         case=case.name,
         subject=subject,
-        extra_bytes=_extra_bytes(function, device),
-        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        extra_bytes=extra,
+        device=torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
     benchmark.pedantic(once, rounds=rounds, iterations=1, warmup_rounds=5)
+    times = " ".join(f"{p:9.4f}" for p in np.percentile(benchmark.stats.stats.data, (20, 50, 80)) * 1e3)
+    print(f"{case.name:38} {subject:12} {times} ms, {extra / 2**20:.2f} MiB extra", flush=True)
 
 
 def _nothing() -> None:
@@ -79,23 +85,3 @@ def _check_agreement(case: Case, subject: str, function: Callable[[], Results]) 
         limit = case.tolerance * max(1.0, float(want.abs().max()))
         worst = float((got.double() - want.double()).abs().max())
         assert worst <= limit, f"{case.name}: result {i} of {subject} is off by {worst:.3g} (allowed {limit:.3g})"
-
-
-def _extra_bytes(function: Callable[[], Results], device: str) -> int:
-    """Peak memory that torch's allocators hand out during a call, beyond what the results keep."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        results = function()
-        peak = torch.cuda.max_memory_allocated() - before
-    else:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            results = function()
-        held = peak = 0
-        for event in profile.profiler.kineto_results.events():
-            if event.name() == "[memory]":
-                held += event.nbytes()
-                peak = max(peak, held)
-    kept = sum(result.numel() * result.element_size() for result in results)
-    return max(0, peak - kept)

@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 
-BASELINES = ("eager", "compile")
+from .subjects import BASELINES
 
 
-def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for every subject of a case and every baseline measured for that case."""
+def rows_of(benchmarks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for every subject of a case and every baseline measured for that case; repetitions are merged."""
     cases: dict[str, dict[str, dict[str, Any]]] = {}
-    for benchmark in report["benchmarks"]:
+    for benchmark in benchmarks:
         info = benchmark["extra_info"]
-        measured = {"ms": [float(p) for p in np.percentile(benchmark["stats"]["data"], (20, 50, 80)) * 1e3], **info}
-        cases.setdefault(info["case"], {})[info["subject"]] = measured
+        measured = cases.setdefault(info["case"], {}).setdefault(info["subject"], {**info, "seconds": []})
+        measured["seconds"] += benchmark["stats"]["data"]
+        measured["extra_bytes"] = max(measured["extra_bytes"], info["extra_bytes"])
+    for subjects in cases.values():
+        for measured in subjects.values():
+            measured["ms"] = [float(p) for p in np.percentile(measured["seconds"], (20, 50, 80)) * 1e3]
     rows = []
     for case, subjects in cases.items():
         for subject, measured in subjects.items():

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench.__main__ import SUITES
+from bench.memory import extra_bytes
 from bench.report import rows_of, table_of
+from bench.suites import GROUPS, SUITES, file_of, suites_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,10 +24,18 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_list_names_every_file() -> None:
-    assert {f for files, _ in SUITES.values() for f in files} == {p.name for p in (ROOT / "bench").glob("bench_*.py")}
+    assert {file_of(suite) for suite in SUITES} == {p.name for p in (ROOT / "bench").glob("bench_*.py")}
     listed = bench("--list")
     assert listed.returncode == 0
-    assert {line.split()[0] for line in listed.stdout.splitlines()} == set(SUITES)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} == {*SUITES, *GROUPS}
+
+
+def test_groups_hold_suites() -> None:
+    assert {about.group for about in SUITES.values() if about.group} == set(GROUPS)
+    assert not set(GROUPS) & set(SUITES)
+    assert suites_of("raster")[0] == "box_soft_mask"
+    assert suites_of("box_soft_mask") == ["box_soft_mask"]
+    assert suites_of("speed") == []
 
 
 def test_unknown_suite_is_refused() -> None:
@@ -37,7 +47,8 @@ def test_unknown_suite_is_refused() -> None:
 
 def test_one_case_from_end_to_end(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "result.json"
-    done = bench("box_soft_mask", "--json", str(target), "-k", "crohme1 and forward and (eager or reference)")
+    selection = "test_box_soft_mask and crohme1 and forward and (eager or reference)"
+    done = bench("raster", "--json", str(target), "-k", selection, "--repeat", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = json.loads(target.read_text())
     assert row["case"] == "box_soft_mask/crohme1/forward"
@@ -46,7 +57,29 @@ def test_one_case_from_end_to_end(tmp_path: Path) -> None:
     assert len(row["ms"]) == 3
     assert row["ms"] == sorted(row["ms"])
     assert row["extra_bytes_ratio"] >= 0
-    assert "box_soft_mask/crohme1/forward" in done.stdout
+    lines = [line.split()[:2] for line in done.stdout.splitlines()]
+    for subject in ("eager", "reference"):
+        progress = 2 if subject == "eager" else 3  # the table has a line for the reference only
+        assert lines.count(["box_soft_mask/crohme1/forward", subject]) == progress
+
+
+def test_memory_that_native_code_takes_is_seen() -> None:
+    def keeps_nothing() -> list[torch.Tensor]:
+        return [torch.ones(2**20)]
+
+    def allocates() -> list[torch.Tensor]:
+        return [torch.ones(2**20).mul(2)]
+
+    def allocates_natively() -> list[torch.Tensor]:
+        bytearray(b"x" * 2**23)  # two copies at a time, outside torch's allocator
+        return [torch.ones(2**20)]
+
+    for function in (keeps_nothing, allocates, allocates_natively):
+        function()
+    assert extra_bytes(keeps_nothing, "cpu") < 2**19
+    assert extra_bytes(allocates, "cpu") == pytest.approx(2**22, abs=2**19)
+    if sys.platform == "linux":
+        assert extra_bytes(allocates_natively, "cpu") == pytest.approx(2**24 - 2**22, abs=2**20)
 
 
 def test_rows_pair_subjects_with_both_baselines() -> None:
@@ -54,14 +87,13 @@ def test_rows_pair_subjects_with_both_baselines() -> None:
         info = {"case": "op/w/forward", "subject": subject, "extra_bytes": extra, "device": "cpu", "threads": 2}
         return {"extra_info": {**info, "torch": "2"}, "stats": {"data": [m / 1e3 for m in milliseconds]}}
 
-    report = {
-        "benchmarks": [
-            benchmark("eager", [8.0, 8.0, 8.0], 100),
-            benchmark("compile", [4.0, 4.0, 4.0], 0),
-            benchmark("cpu", [1.0, 2.0, 3.0], 5),
-        ]
-    }
-    rows = {(row["subject"], row["baseline"]): row for row in rows_of(report)}
+    measured = [
+        benchmark("eager", [8.0, 8.0, 8.0], 100),
+        benchmark("compile", [4.0, 4.0, 4.0], 0),
+        benchmark("cpu", [1.0, 3.0], 4),
+        benchmark("cpu", [2.0], 5),  # a repetition
+    ]
+    rows = {(row["subject"], row["baseline"]): row for row in rows_of(measured)}
     assert set(rows) == {("compile", "eager"), ("cpu", "eager"), ("cpu", "compile")}
     assert rows["cpu", "eager"]["ratio"] == pytest.approx(4)
     assert rows["cpu", "compile"]["ratio"] == pytest.approx(2)

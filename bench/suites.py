@@ -1,0 +1,33 @@
+"""The suites and groups that ``python -m bench`` runs. The suite ``x`` is the file ``bench_x.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GROUPS = {
+    "raster": "boxes to soft masks to layouts, and crops of images",
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite measures, and the group that runs it with others of its kind (None: it runs alone)."""
+
+    measures: str
+    group: str | None = None
+
+
+SUITES = {
+    "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
+}
+
+
+def file_of(suite: str) -> str:
+    return f"bench_{suite}.py"
+
+
+def suites_of(name: str) -> list[str]:
+    """A suite by its own name, or all suites of a group; empty for a name that is neither."""
+    if name in SUITES:
+        return [name]
+    return [suite for suite, about in SUITES.items() if about.group == name]
