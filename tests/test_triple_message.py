@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from operator_checks import (
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from hmeg import ops, reference
 from hmeg.ops import TripleWeights
+from hmeg.reference.triple_message import edge_activations, pool
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("triple_message"), indirect=True)
 
@@ -49,34 +52,62 @@ def arbitrary(nodes: int, edges: int) -> Tensor:
     return torch.randint(0, max(nodes - 2, 1), (2, edges), generator=generator)
 
 
-def problem(nodes: int, edge_index: Tensor, channels: int = 12, hidden: int = 14, out: int = 10, pooling: str = "avg"
-            ) -> Problem:  # fmt: skip
+def problem(
+    nodes: int, edge_index: Tensor, channels: int = 12, hidden: int = 14, out: int = 10, pooling: str = "avg",
+    table: bool = False, return_edges: bool = True, structured: bool = False,
+) -> Problem:  # fmt: skip
+    """``table``: features of edges by type; ``structured``: with the structure of the edges."""
     generator = torch.Generator().manual_seed(nodes)
-    names = list(TripleWeights._fields)
+    edges, types = edge_index.shape[1], 5
+
+    def run(t: Mapping[str, Tensor], backend: str | None) -> tuple[Tensor, ...]:
+        results = ops.triple_message(
+            t["x"], t["edge_attr"], t["edge_index"], TripleWeights(*(t[n] for n in TripleWeights._fields)), pooling,
+            edge_type=t.get("edge_type"), return_edges=return_edges, backend=backend,
+            structure=ops.edge_structure(t["edge_index"], nodes) if structured else None,
+        )  # fmt: skip
+        return results
+
+    def oracle(t: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return reference.triple_message(
+            t["x"], t["edge_attr"], t["edge_index"], TripleWeights(*(t[n] for n in TripleWeights._fields)), pooling,
+            edge_type=t.get("edge_type"), return_edges=return_edges,
+        )  # fmt: skip
+
     return Problem(
         "triple_message",
-        run=lambda t, backend: ops.triple_message(
-            t["x"], t["edge_attr"], t["edge_index"], TripleWeights(*(t[n] for n in names)), pooling, backend=backend
-        ),
-        oracle=lambda t: reference.triple_message(
-            t["x"], t["edge_attr"], t["edge_index"], TripleWeights(*(t[n] for n in names)), pooling
-        ),
+        run=run,
+        oracle=oracle,
         tensors={
             "x": torch.randn(nodes, channels, generator=generator, dtype=torch.float64),
-            "edge_attr": torch.randn(edge_index.shape[1], channels, generator=generator, dtype=torch.float64),
+            "edge_attr": torch.randn(types if table else edges, channels, generator=generator, dtype=torch.float64),
             "edge_index": edge_index,
+            **({"edge_type": torch.randint(0, types, (edges,), generator=generator)} if table else {}),
             **weights(channels, hidden, out),
         },
     )
 
 
+SELF_PAIRS = torch.tensor([[0, 1, 2, 2, 0, 1], [0, 1, 2, 2, 1, 1]])
 GRAPHS = {
     "complete": (8, complete([3, 5])),
     "one symbol": (1, complete([1])),
+    "one symbol without edges": (1, torch.zeros(2, 0, dtype=torch.int64)),
     "no edges": (4, torch.zeros(2, 0, dtype=torch.int64)),
     "no symbols": (0, torch.zeros(2, 0, dtype=torch.int64)),
     "arbitrary": (9, arbitrary(9, 20)),
+    "self-pairs": (3, SELF_PAIRS),
+    "isolated": (7, SELF_PAIRS + 2),
+    "repeated": (4, arbitrary(4, 3).repeat(1, 4)),
     "large": (60, complete([20, 1, 9, 30])),
+    "complete, out of order": (8, complete([3, 5]).flip(1)),
+}
+FORMS = {
+    "plain": {},
+    "table": {"table": True},
+    "no edges returned": {"return_edges": False},
+    "structured": {"structured": True},
+    "table, structured, no edges returned": {"table": True, "structured": True, "return_edges": False},
 }
 
 
@@ -89,15 +120,79 @@ def test_agrees_with_the_reference(backend: Target, dtype: torch.dtype, graph: s
 
 
 @EVERYWHERE
-def test_non_contiguous(backend: Target) -> None:
-    check_agreement(problem(*GRAPHS["arbitrary"]), backend, torch.float64, strided=True)
+@pytest.mark.parametrize("graph", ["complete", "one symbol without edges", "no symbols", "arbitrary", "large"])
+@pytest.mark.parametrize("form", list(FORMS)[1:])
+def test_forms_agree_with_the_reference(backend: Target, graph: str, form: str) -> None:
+    check_agreement(problem(*GRAPHS[graph], **FORMS[form]), backend, torch.float64)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize(("channels", "hidden", "out"), [(32, 64, 32), (5, 33, 40), (1, 1, 1)], ids=str)
+def test_widths(backend: Target, channels: int, hidden: int, out: int) -> None:
+    """Of whole vectors and of less, and parts of signs that fill their words or do not."""
+    check_agreement(problem(*GRAPHS["complete"], channels, hidden, out), backend, torch.float32)
+
+
+@EVERYWHERE
+def test_two_thousand_symbols(backend: Target) -> None:
+    edges = 300 if backend.name.startswith("emulated") else 6000  # the emulator is slow
+    check_agreement(problem(2000, arbitrary(2000, edges), 6, 8, 5), backend, torch.float32)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("form", ["plain", "table"])
+def test_non_contiguous(backend: Target, form: str) -> None:
+    check_agreement(problem(*GRAPHS["arbitrary"], **FORMS[form]), backend, torch.float64, strided=True)
 
 
 @EVERYWHERE
 def test_gradcheck_and_repeatable(backend: Target) -> None:
     check_gradients(problem(*GRAPHS["complete"]), backend)
-    check_gradients(problem(*GRAPHS["arbitrary"], pooling="sum"), backend)
+    check_gradients(problem(*GRAPHS["arbitrary"], pooling="sum", table=True, return_edges=False), backend)
     check_repeatable(problem(*GRAPHS["large"]), backend, torch.float32)
+    check_repeatable(problem(*GRAPHS["arbitrary"], table=True, structured=True), backend, torch.float32)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("return_edges", [True, False])
+def test_kept_for_the_backward_pass(backend: Target, return_edges: bool) -> None:
+    """All backends leave the same, so that a backward pass may run on another one."""
+    nodes, edge_index = GRAPHS["large"]
+    hidden, out = 33, 40
+    given = problem(nodes, edge_index, 12, hidden, out).tensors
+    bundle = TripleWeights(*(given[n] for n in TripleWeights._fields))
+    parts = edge_activations(given["x"], given["edge_attr"], edge_index, bundle, None)
+    arguments = [given["x"], given["edge_attr"], edge_index, None, [], *bundle, "avg", return_edges]
+    arguments = [a.to(backend.device) if isinstance(a, Tensor) else a for a in arguments]
+    _new_x, edges, pooled, signs = torch.ops.hmeg.triple_message(*arguments, True, backend.name)
+    assert edges.shape == (edge_index.shape[1] if return_edges else 0, out)
+    assert torch.allclose(pooled.cpu(), pool(parts[0], parts[2], edge_index, nodes, "avg"), atol=1e-12)
+    columns = [parts[0], parts[2], parts[1]] if return_edges else [parts[0], parts[2]]
+    assert (signs.dtype, signs.shape) == (torch.int32, (edge_index.shape[1], 2 * 2 + 2 * return_edges))
+    bits = (signs.cpu()[:, :, None] >> torch.arange(32)) & 1
+    for i, part in enumerate(columns):
+        got = bits[:, 2 * i : 2 * i + 2].flatten(1)
+        assert torch.equal(got[:, : part.shape[1]].bool(), part > 0)
+        assert not got[:, part.shape[1] :].any()
+    for got, shape in zip(
+        torch.ops.hmeg.triple_message(*arguments, False, backend.name)[2:], ((0, hidden), (0, signs.shape[1])),
+        strict=True,
+    ):  # fmt: skip
+        assert got.shape == shape
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("edge", [-1, 9, 2**40, -(2**63)])
+@pytest.mark.parametrize("of", ["edge_index", "edge_type"])
+def test_edges_out_of_range(backend: Target, of: str, edge: int) -> None:
+    if backend.device != "cpu":
+        pytest.skip("on a GPU nothing looks at values")
+    given = problem(*GRAPHS["arbitrary"], table=True)
+    given.tensors[of] = given.tensors[of].clone()
+    given.tensors[of].view(-1)[-1] = edge
+    limit = "V = 9" if of == "edge_index" else "R = 5"
+    with pytest.raises(IndexError, match=rf"triple_message: {of} must lie in \[0, {limit}\), got {edge}"):
+        given.run(given.tensors, backend.name)
 
 
 def test_self_pair_counts_twice() -> None:
@@ -118,31 +213,55 @@ def test_self_pair_counts_twice() -> None:
     assert torch.allclose(got[1], edges, atol=1e-12)
 
 
+def registered(form: dict[str, bool], backend: str) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """Arguments of the registered forward and backward operators."""
+    given = problem(*GRAPHS["complete"], channels=4, hidden=5, out=3, **form).tensors
+    nodes, edge_index = GRAPHS["complete"]
+    floating = {n: t.float().requires_grad_() for n, t in given.items() if t.is_floating_point()}
+    bundle = [floating[n] for n in TripleWeights._fields]
+    structure = list(ops.edge_structure(edge_index, nodes)) if form.get("structured") else []
+    return_edges = form.get("return_edges", True)
+    inputs = [floating["x"], floating["edge_attr"], edge_index, given.get("edge_type"), structure, *bundle]
+    forward = (*inputs, "avg", return_edges, True, backend)
+    new_x, edges, pooled, signs = (t.detach() for t in torch.ops.hmeg.triple_message(*forward))
+    plain = [t.detach() if isinstance(t, Tensor) else t for t in inputs]
+    grads = torch.randn_like(new_x), torch.randn_like(edges)
+    return forward, (*grads, new_x, pooled, signs, *plain, "avg", return_edges, backend)
+
+
 @pytest.mark.parametrize("backend", ["reference"], indirect=True)
-def test_registered_and_compiled(backend: Target) -> None:
-    given = problem(*GRAPHS["complete"], channels=4, hidden=5, out=3)
-    x, edge_attr, edge_index, *rest = given.tensors.values()
-    floating = [t.float().requires_grad_() for t in (x, edge_attr)]
-    bundle = [t.float().requires_grad_() for t in rest]
-    check_registration("triple_message", (*floating, edge_index, *bundle, "avg", backend.name))
-    grads = torch.randn(8, 3), torch.randn(edge_index.shape[1], 3)
-    inputs = [t.detach() for t in floating], [t.detach() for t in bundle]
-    check_registration(
-        "triple_message_backward", (*grads, *inputs[0], edge_index, *inputs[1], "avg", backend.name)
-    )
-    check_compiled(given, backend)
+@pytest.mark.parametrize("form", FORMS)
+def test_registered(backend: Target, form: str) -> None:
+    forward, backward = registered(FORMS[form], backend.name)
+    check_registration("triple_message", forward)
+    check_registration("triple_message_backward", backward)
+
+
+@pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("reference", "inductor")],
+                         indirect=["backend"])  # fmt: skip
+def test_compiled(backend: Target, compiler: str) -> None:
+    check_compiled(problem(*GRAPHS["complete"], channels=4, hidden=5, out=3), backend, compiler)
+    every = FORMS["table, structured, no edges returned"]
+    check_compiled(problem(*GRAPHS["complete"], channels=4, hidden=5, out=3, **every), backend, compiler)
 
 
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
         ({"x": torch.zeros(2)}, ValueError, r"triple_message: x must have shape \(V, C\), got \(2,\)"),
-        ({"edge_attr": torch.zeros(3, 5)}, ValueError, r"edge_attr must have shape \(E, C = 4\), got \(3, 5\)"),
-        ({"edge_index": torch.zeros(2, 4).long()}, ValueError, r"edge_index must have shape \(2, E = 3\)"),
+        ({"edge_attr": torch.zeros(3, 5)}, ValueError, r"edge_attr must have shape \(E = 3, C = 4\), got \(3, 5\)"),
+        ({"edge_index": torch.zeros(2, 4).long()}, ValueError,
+         r"edge_attr must have shape \(E = 4, C = 4\), got \(3, 4\)"),
         ({"edge_index": torch.zeros(2, 3).int()}, TypeError, "edge_index must be int64, got torch.int32"),
         ({"w1": torch.zeros(6, 11)}, ValueError, r"weights.w1 must have shape \(K = 6, 3 C = 12\), got \(6, 11\)"),
         ({"w2": torch.zeros(18, 6)}, ValueError, r"weights.w2 must have shape \(2 K \+ C' = 17, K = 6\)"),
         ({"b4": torch.zeros(6)}, ValueError, r"weights.b4 must have shape \(C' = 5\), got \(6,\)"),
+        ({"edge_type": torch.zeros(2).long()}, ValueError, r"edge_type must have shape \(E = 3\), got \(2,\)"),
+        ({"edge_type": torch.zeros(3)}, TypeError, "edge_type must be int64, got torch.float32"),
+        ({"structure": ops.edge_structure(torch.zeros(2, 3).long(), 4)}, ValueError,
+         r"structure.subject_rows must have shape \(V \+ 1 = 3\), got \(5,\)"),
+        ({"structure": ops.edge_structure(torch.zeros(2, 7).long(), 2)}, ValueError,
+         r"structure.subject_edges must have shape \(E = 3\), got \(7,\)"),
         ({"pooling": "max"}, ValueError, "pooling must be one of avg, sum, got 'max'"),
     ],
 )

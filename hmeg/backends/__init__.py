@@ -27,7 +27,8 @@ ENVIRONMENT_VARIABLE = "HMEG_BACKEND"
 AUTOMATIC = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
 
 OPERATORS = (
-    "box_soft_mask", "refine_masks", "compose_layout", "box_layout", "refine_layout", "triple_message", "crop_boxes",
+    "box_soft_mask", "refine_masks", "compose_layout", "box_layout", "refine_layout", "triple_message",
+    "attention_readout", "crop_boxes",
 )  # fmt: skip
 
 _backends: dict[str, Backend] = {}

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from hmeg import reference
 from hmeg.ops.weights import MaskWeights, TripleWeights
+from hmeg.reference.triple_message import edge_activations, pool
 
 from .base import Backend
+from .edges import check_edges, sign_words
 
 _AUTOGRAD_KEYS = ("AutogradFunctionality", "AutogradOther", "AutogradNestedTensor")
 
@@ -106,18 +108,37 @@ class ReferenceBackend(Backend):
         )
 
     def triple_message(
-        self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, *weights_and_pooling: Tensor | str
-    ) -> tuple[Tensor, ...]:
-        *weights, pooling = weights_and_pooling
-        return _evaluate(_triple_message(edge_index, pooling), (x, edge_attr, *weights))  # type: ignore[arg-type]
+        self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, structure: Sequence[Tensor],
+        w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, w4: Tensor, b4: Tensor, pooling: str,
+        return_edges: bool, keep: bool,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        check_edges(x, edge_attr, edge_index, edge_type)
+        inputs = (x, edge_attr, w1, b1, w2, b2, w3, b3, w4, b4)
+        outputs = _evaluate(_triple_message(edge_index, edge_type, pooling, return_edges), inputs)
+        return *outputs, *_kept(inputs, edge_index, edge_type, pooling, return_edges, keep)
 
     def triple_message_backward(
-        self, grad_x: Tensor, grad_edge_attr: Tensor, x: Tensor, edge_attr: Tensor, edge_index: Tensor,
-        *weights_and_pooling: Tensor | str,
+        self, grad_x: Tensor, grad_edge_attr: Tensor, new_x: Tensor, pooled: Tensor, signs: Tensor, x: Tensor,
+        edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, structure: Sequence[Tensor], w1: Tensor,
+        b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, w4: Tensor, b4: Tensor, pooling: str,
+        return_edges: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        *weights, pooling = weights_and_pooling
+        check_edges(x, edge_attr, edge_index, edge_type)
         return _gradients(
-            _triple_message(edge_index, pooling), (x, edge_attr, *weights), (grad_x, grad_edge_attr)  # type: ignore[arg-type]
+            _triple_message(edge_index, edge_type, pooling, return_edges),
+            (x, edge_attr, w1, b1, w2, b2, w3, b3, w4, b4),
+            (grad_x, grad_edge_attr),
+        )
+
+    def attention_readout(self, x: Tensor, weight: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        return _evaluate(lambda v, w: (reference.attention_readout(v, w, batch, num_graphs),), (x, weight))[0]
+
+    def attention_readout_backward(
+        self, grad: Tensor, x: Tensor, weight: Tensor, batch: Tensor
+    ) -> tuple[Tensor, ...]:
+        num_graphs = len(grad)
+        return _gradients(
+            lambda v, w: (reference.attention_readout(v, w, batch, num_graphs),), (x, weight), (grad,)
         )
 
     def refine_masks(
@@ -157,11 +178,38 @@ class ReferenceBackend(Backend):
         return _evaluate(run, (boxes, features, *weights))[0]
 
 
-def _triple_message(edge_index: Tensor, pooling: str) -> Callable[..., tuple[Tensor, ...]]:
+def _triple_message(
+    edge_index: Tensor, edge_type: Tensor | None, pooling: str, return_edges: bool
+) -> Callable[..., tuple[Tensor, ...]]:
     def run(x: Tensor, edge_attr: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.triple_message(x, edge_attr, edge_index, TripleWeights(*weights), pooling)
+        return reference.triple_message(
+            x, edge_attr, edge_index, TripleWeights(*weights), pooling, edge_type=edge_type, return_edges=return_edges
+        )
 
     return run
+
+
+def _kept(
+    inputs: Sequence[Tensor], edge_index: Tensor, edge_type: Tensor | None, pooling: str, return_edges: bool, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """What triple_message leaves for its backward pass: pooled and signs, see hmeg/ops/triple_message.py."""
+    x, edge_attr, *bundle = _widened(inputs)
+    weights = TripleWeights(*bundle)
+    out, hidden = weights.w4.shape
+    if not keep:
+        words = sign_words(hidden, out, return_edges)
+        return inputs[0].new_empty((0, hidden)), inputs[0].new_empty((0, words), dtype=torch.int32)
+    for_subject, own, for_object = edge_activations(x, edge_attr, edge_index, weights, edge_type)
+    pooled = pool(for_subject, for_object, edge_index, len(x), pooling).to(inputs[0].dtype)
+    parts = (for_subject, for_object, own) if return_edges else (for_subject, for_object)
+    return pooled, torch.cat([_packed(part > 0) for part in parts], dim=1)
+
+
+def _packed(bits: Tensor) -> Tensor:
+    """(E, n) bool -> (E, ceil(n / 32)) int32, the first column in the lowest bit."""
+    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 32)).unflatten(1, (-1, 32)).long()
+    words = (bits << torch.arange(32, device=bits.device)).sum(dim=2)
+    return words.to(torch.int32)
 
 
 def _refine_masks(

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmeg.ops.edge_structure import EdgeStructure, edge_structure
+
 from . import vocabulary
 
 
@@ -84,7 +86,8 @@ class GraphBatch:
     symbols (V,) int64 · edge_index (2, E) int64 · edge_type (E,) int64 · batch (V,) int64 non-decreasing ·
     boxes (V, 4) float32 in [0, 1] or None · typeset_boxes (V, 4) float32 or None: where a rule-based typesetter would
     put the symbols (:mod:`hmeg.graph.typeset`) · num_graphs int. Edges of an expression are contiguous, ordered by
-    subject, then object.
+    subject, then object. structure: :func:`hmeg.ops.edge_structure` of the edges, made by ``to`` on the way from the
+    CPU to another device, where kernels read it.
     """
 
     symbols: Tensor
@@ -94,6 +97,7 @@ class GraphBatch:
     num_graphs: int
     boxes: Tensor | None = None
     typeset_boxes: Tensor | None = None
+    structure: EdgeStructure | None = None
 
     @classmethod
     def from_graphs(cls, graphs: Sequence[SymbolGraph], typeset: bool = False) -> GraphBatch:
@@ -153,6 +157,9 @@ class GraphBatch:
         moved: dict[str, Any] = {
             entry.name: value.to(device, non_blocking=non_blocking)
             for entry in fields(self)
-            if isinstance(value := getattr(self, entry.name), Tensor)
+            if isinstance(value := getattr(self, entry.name), (Tensor, EdgeStructure))
         }
+        if self.structure is None and torch.device(device).type != "cpu":
+            structure = edge_structure(self.edge_index, len(self.symbols))
+            moved["structure"] = structure.to(device, non_blocking=non_blocking)
         return replace(self, **moved)
