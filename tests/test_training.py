@@ -12,32 +12,22 @@ import pytest
 import torch
 from click.testing import CliRunner
 from ink_samples import write_samples
+from training_data import IMAGE, LAYOUT, assert_same_weights, log, prepared, weights
 
 from hmeg.cli import main
 from hmeg.data.crohme import RenderSettings, prepare
 from hmeg.model.checkpoint import load_weights
-from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
-from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
-from hmeg.training.loop import LoopConfig, batch_indices, step_generator
+from hmeg.training.checkpoints import checkpoints, load_checkpoint
+from hmeg.training.image_trainer import ImageTrainer
+from hmeg.training.layout_trainer import LayoutTrainer
+from hmeg.training.order import Purpose, batch_indices, step_generator
 from hmeg.training.pack import pack_runs
-
-LAYOUT = LayoutTrainingConfig(model="small", steps=6, batch_size=3, learning_rate=1e-3, checkpoint_every=3)
-IMAGE = ImageTrainingConfig(
-    model="small",
-    steps=2,
-    batch_size=2,
-    scales=(64,),
-    adversarial_scales=(64,),
-    discriminator_width=4,
-    checkpoint_every=1,
-)
+from hmeg.training.settings import LayoutTrainingConfig, LoopConfig
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare(write_samples(folder / "source", copies=3), folder / "data", RenderSettings(), workers=1)
-    return folder / "data"
+    return prepared(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(autouse=True)
@@ -47,22 +37,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def log(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    return {f"{name}.{k}": v for name in ("model", "ema") for k, v in state["objects"][name].items()}
-
-
-def assert_same_weights(a: Path, b: Path) -> None:
-    first, second = weights(a), weights(b)
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        assert torch.equal(value, second[key]), key
 
 
 def test_epochs_are_permutations_and_depend_on_the_seed_alone() -> None:
@@ -75,24 +49,29 @@ def test_epochs_are_permutations_and_depend_on_the_seed_alone() -> None:
 
 
 def test_noise_differs_between_steps_and_seeds() -> None:
-    drawn = [torch.rand(4, generator=step_generator(seed, step, "cpu")) for seed in (0, 1) for step in (0, 1)]
+    drawn = [
+        torch.rand(4, generator=step_generator(seed, step, "cpu", purpose))
+        for seed in (0, 1)
+        for step in (0, 1)
+        for purpose in Purpose
+    ]
     for i, a in enumerate(drawn):
         for b in drawn[i + 1 :]:
             assert not torch.allclose(a, b)
 
 
 def test_learning_rate_decays_over_the_last_steps_only() -> None:
-    config = LoopConfig(steps=100, learning_rate=2.0, decay_steps=40)
+    config = LoopConfig(steps=100, learning_rate=2.0, schedule="cosine", decay_steps=40)
     assert config.rate(0) == config.rate(60) == 2.0
     assert config.rate(80) == pytest.approx(1.0)
     assert 0 < config.rate(99) < 0.01
 
 
 def test_layout_training_learns(data: Path, tmp_path: Path) -> None:
-    config = replace(LAYOUT, steps=150, batch_size=6, checkpoint_every=150)
+    config = replace(LAYOUT, steps=60, batch_size=6, learning_rate=3e-3, checkpoint_every=60)
     LayoutTrainer(data, tmp_path / "run", config).train()
     losses = log(tmp_path / "run")
-    assert losses[-1]["step"] == 150
+    assert losses[-1]["step"] == 60
     assert losses[-1]["box"] < 0.5 * losses[0]["box"]
 
 
@@ -119,17 +98,17 @@ def test_image_training_resumes_exactly_and_packs(data: Path, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     model = load_weights(out)
     assert model.config.name == "small"
-    averaged = weights(tmp_path / "whole")["ema.module.decoder.heads.0.out.weight"]
+    averaged = weights(tmp_path / "whole")["ema.decoder.heads.0.out.weight"]
     assert torch.equal(model.image_model.decoder.heads[0].out.weight, averaged.half().float())
 
 
 def test_frozen_statistics_step_freezes_them(data: Path, tmp_path: Path) -> None:
     trainer = ImageTrainer(data, tmp_path / "run", replace(IMAGE, frozen_statistics_step=1))
-    trainer.step(0)
+    trainer.step(0, trainer.prepare(0))
     mean = trainer.model.decoder.stages[0].norm1.running_mean.clone()
-    trainer.step(1)
+    trainer.step(1, trainer.prepare(1))
     assert torch.equal(mean, trainer.model.decoder.stages[0].norm1.running_mean)
-    steps = {int(state["step"]) for state in trainer.optimizer.state.values()}
+    steps = {int(state["step"]) for state in trainer.generating.adam.state.values()}
     assert steps == {1}, "Adam starts afresh"
 
 
@@ -137,7 +116,7 @@ def test_a_run_can_start_from_another_with_more_resolutions(data: Path, tmp_path
     ImageTrainer(data, tmp_path / "first", replace(IMAGE, steps=1)).train()
     wider = replace(IMAGE, scales=(64, 128), adversarial_scales=(64, 128), start_from=str(tmp_path / "first"))
     trainer = ImageTrainer(data, tmp_path / "second", wider)
-    before = torch.load(tmp_path / "first" / "checkpoint.pt", weights_only=True)["objects"]
+    before = load_checkpoint(tmp_path / "first")["objects"]
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before["model"][name])
     old = before["discriminators"]["patch.64.conv1.weight"]
@@ -150,11 +129,12 @@ def test_training_on_windows_without_critics(data: Path, tmp_path: Path) -> None
         IMAGE, window=64, windows_per_expression=3, scales=(64, 128, 256), adversarial_scales=(), pixel_loss="l2"
     )
     trainer = ImageTrainer(data, tmp_path / "run", config)
-    batch = trainer.batch(0)
-    windows = trainer.windows(batch.graph, torch.Generator().manual_seed(0))
+    batch = trainer.prepare(0)
+    windows = batch.windows
+    assert windows is not None
     assert windows.side == 16 and len(windows.top) == 6
     assert windows.expression.tolist() == [0, 0, 0, 1, 1, 1]
-    for image in windows.cut(batch.images, 4):
+    for image in windows.cut(trainer.images.take(batch.pixels, 1), 4):
         assert image.shape == (1, 64, 64) and image.min() < 0.5, "a window holds some of its symbol's ink or box"
     trainer.train()
     assert log(tmp_path / "run")[-1]["pixel"] > 0
@@ -164,9 +144,10 @@ def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> 
     trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match=r"step 3: .*box"):
+    with pytest.raises(FloatingPointError, match=r"step 1: box, .*no checkpoint yet; the batch was .*a") as caught:
         trainer.train()
-    assert not (tmp_path / "run" / "checkpoint.pt").exists(), "no checkpoint with damaged weights"
+    assert len(str(caught.value).split("the batch was ")[1].split(", ")) == LAYOUT.batch_size, "names of the batch"
+    assert not checkpoints(tmp_path / "run"), "no checkpoint with damaged weights"
 
 
 def test_a_killed_run_repeats_what_it_had_not_saved(data: Path, tmp_path: Path) -> None:
@@ -183,7 +164,7 @@ def test_a_resumed_run_does_not_need_the_run_it_started_from(data: Path, tmp_pat
     ImageTrainer(data, first, replace(IMAGE, steps=1)).train()
     config = replace(IMAGE, start_from=str(first))
     ImageTrainer(data, tmp_path / "second", replace(config, steps=1)).train()
-    (first / "checkpoint.pt").unlink()
+    checkpoints(first)[-1].unlink()
     ImageTrainer(data, tmp_path / "second", config, resume=True).train()
     LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
     model = pack_runs(tmp_path / "layout", tmp_path / "second", tmp_path / "small.safetensors")
@@ -201,8 +182,8 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
 
 
 def test_packing_what_is_no_run_says_so(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"config\.json does not hold the settings"):
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(ValueError, match=r"config\.yaml does not hold the settings"):
         pack_runs(tmp_path, tmp_path, tmp_path / "out.safetensors")
 
 
@@ -221,9 +202,9 @@ def test_an_existing_run_is_never_overwritten_by_chance(data: Path, tmp_path: Pa
     assert again.exit_code == 1 and "--resume" in again.output
     other = CliRunner().invoke(main, [*arguments, "--resume", "--learning-rate", "0.5"])
     assert other.exit_code == 1 and "learning_rate was" in other.output
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"rubbish")
+    checkpoints(tmp_path / "run")[-1].write_bytes(b"rubbish")
     broken = CliRunner().invoke(main, [*arguments, "--resume"])
-    assert broken.exit_code == 1 and "checkpoint.pt" in broken.output and "Traceback" not in broken.output
+    assert broken.exit_code == 1 and "checkpoint-00000001.pt" in broken.output and "Traceback" not in broken.output
 
 
 @pytest.mark.parametrize(

@@ -8,47 +8,71 @@ from pathlib import Path
 from typing import Any
 
 import click
-from torch import OutOfMemoryError
 
-from hmeg.backends import BackendError
-from hmeg.training.image_trainer import ImageTrainer, ImageTrainingConfig
-from hmeg.training.layout_trainer import LayoutTrainer, LayoutTrainingConfig
-from hmeg.training.loop import LoopConfig
-
-_CHOICES = {"model": ("base", "small"), "precision": ("fp32", "bf16"), "pixel_loss": ("l1", "l2")}
+from hmeg.training.settings import ImageTrainingConfig, LayoutTrainingConfig, LoopConfig, option, resolve
+from hmeg.training.signals import EXIT_STATUS, Interrupted
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     try:
-        return tuple(int(part) for part in value.split(",") if part)
+        return None if value is None else tuple(int(part) for part in value.split(",") if part)
     except ValueError:
         raise click.BadParameter(f"{value!r} is no list of numbers such as 64,128,256") from None
 
 
-def _config_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds one option for every field of a configuration."""
+def _trainer_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a trainer: where things are, then one option for every field of its configuration.
+
+    What is not given is None: then the configuration file decides, or else the field's default.
+    """
+    folder = click.Path(path_type=Path)
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         for entry in reversed(fields(config)):
             default: Any = entry.default
             keywords: dict[str, Any] = {"type": type(default)}
-            if entry.name in _CHOICES:
-                keywords = {"type": click.Choice(_CHOICES[entry.name])}
+            flags, shown = option(entry.name), str(default)
+            if entry.metadata["choices"]:
+                keywords["type"] = click.Choice(entry.metadata["choices"])
+            elif isinstance(default, bool):
+                flags += "/--no-" + entry.name.replace("_", "-")
+                shown = flags.split("/")[0 if default else 1][2:]
+                keywords = {}
             elif isinstance(default, tuple):
-                default = ",".join(str(v) for v in default)
+                shown = ",".join(str(v) for v in default)
                 keywords = {"callback": _numbers, "metavar": "N,N,..."}
-            flag = "--" + entry.name.replace("_", "-")
-            text = entry.metadata["help"]
-            keywords.update(default=default, show_default=True, help=text)
-            function = click.option(flag, entry.name, **keywords)(function)
+            text = entry.metadata["help"] + (f"  [default: {shown}]" if shown else "")
+            function = click.option(flags, entry.name, default=None, help=text, **keywords)(function)
+        places: list[tuple[str, dict[str, Any]]] = (
+            [
+                ("--data", {"type": click.Path(exists=True, path_type=Path), "required": True,
+                            "help": "Folder made by `hmeg data crohme`."}),
+                ("--out", {"type": folder, "required": True, "help": "Folder of the run."}),
+                ("--config", {"type": click.Path(exists=True, dir_okay=False, path_type=Path),
+                              "help": "YAML file of settings (name: value); options given here come first."}),
+                ("--resume", {"is_flag": True, "help": "Go on with the run that is in --out."}),
+            ]
+        )  # fmt: skip
+        for flag, keywords in reversed(places):
+            function = click.option(flag, **keywords)(function)
         return function
 
     return add
 
 
-def _run(trainer: Callable[[], ImageTrainer | LayoutTrainer], out: Path) -> None:
+def _run(
+    make: Callable[[Any], Any], config: type[LoopConfig], file: Path | None, given: dict[str, Any], out: Path
+) -> None:
+    """Resolves the settings, makes the trainer, trains."""
+    from torch import OutOfMemoryError
+
+    from hmeg.backends import BackendError
+
     try:
-        trainer().train()
+        make(resolve(config, file, {name: value for name, value in given.items() if value is not None})).train()
+    except Interrupted as stopped:
+        click.echo(f"{stopped}; add --resume to go on", err=True)
+        raise SystemExit(EXIT_STATUS) from None
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError, FloatingPointError, BackendError) as error:
@@ -57,36 +81,31 @@ def _run(trainer: Callable[[], ImageTrainer | LayoutTrainer], out: Path) -> None
         raise click.ClickException(f"interrupted; add --resume to go on from the last checkpoint in {out}") from None
 
 
-_data = click.option(
-    "--data", required=True, type=click.Path(exists=True, path_type=Path), help="Folder made by `hmeg data crohme`."
-)
-_out = click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
-_resume = click.option("--resume", is_flag=True, help="Go on with the run that is in --out.")
-
-
 @click.group()
 def command() -> None:
-    """Train the layout generator or the image model, then pack both into one weights file."""
+    """Train the layout generator or the image model, then pack both into one weights file.
+
+    A run that gets SIGTERM or SIGINT (Ctrl-C) finishes its step, writes a checkpoint and exits with status 75; the same
+    command with --resume goes on as if nothing had happened. A second signal ends it at once.
+    """
 
 
 @command.command(short_help="Train graph -> boxes.")
-@_data
-@_out
-@_resume
-@_config_options(LayoutTrainingConfig)
-def layout(data: Path, out: Path, resume: bool, **settings: Any) -> None:
+@_trainer_options(LayoutTrainingConfig)
+def layout(data: Path, out: Path, config: Path | None, resume: bool, **settings: Any) -> None:
     """Train graph -> boxes against the layout discriminator (Less-is-More)."""
-    _run(lambda: LayoutTrainer(data, out, LayoutTrainingConfig(**settings), resume), out)
+    from hmeg.training.layout_trainer import LayoutTrainer
+
+    _run(lambda resolved: LayoutTrainer(data, out, resolved, resume), LayoutTrainingConfig, config, settings, out)
 
 
 @command.command(short_help="Train graph and boxes -> image.")
-@_data
-@_out
-@_resume
-@_config_options(ImageTrainingConfig)
-def image(data: Path, out: Path, resume: bool, **settings: Any) -> None:
+@_trainer_options(ImageTrainingConfig)
+def image(data: Path, out: Path, config: Path | None, resume: bool, **settings: Any) -> None:
     """Train graph and boxes -> image against patch and object discriminators."""
-    _run(lambda: ImageTrainer(data, out, ImageTrainingConfig(**settings), resume), out)
+    from hmeg.training.image_trainer import ImageTrainer
+
+    _run(lambda resolved: ImageTrainer(data, out, resolved, resume), ImageTrainingConfig, config, settings, out)
 
 
 @command.command(short_help="Two runs -> one weights file.")
@@ -121,6 +140,7 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
     import json
     from dataclasses import asdict
 
+    from hmeg.backends import BackendError
     from hmeg.data.crohme import CrohmeDataset
     from hmeg.evaluation.legibility import measure as measure_legibility
     from hmeg.generation import load

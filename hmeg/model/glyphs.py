@@ -86,15 +86,7 @@ class GlyphAtlas(nn.Module):
         mask_size: int,
     ) -> Tensor:
         device, size = boxes.device, self.glyphs.shape[-1]
-        count = torch.bincount(batch, minlength=num_graphs)
-        first = torch.cumsum(count, 0) - count
-        # A pair for every window and symbol of its expression.
-        pairs = count[windows.expression]
-        window = torch.repeat_interleave(torch.arange(len(pairs), device=device), pairs)
-        start_of_window = torch.cumsum(pairs, 0) - pairs
-        local = torch.arange(len(window), device=device) - start_of_window[window]
-        symbol = first[windows.expression[window]] + local
-
+        window, symbol = _pairs(batch, windows, num_graphs)
         steps = torch.arange(4 * windows.side, device=device, dtype=boxes.dtype) + 0.5
         across = (4 * windows.left[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
         down = (4 * windows.top[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
@@ -102,4 +94,21 @@ class GlyphAtlas(nn.Module):
         columns = hat_weights(across, x0, x1, size)[:, None]
         rows = hat_weights(down, y0, y1, size)[:, None]
         stretched = rows @ self.glyphs[(symbols * self.modes + modes)[symbol]] @ columns.transpose(2, 3)
-        return stretched.new_zeros((len(pairs), *stretched.shape[1:])).index_add(0, window, stretched)
+        return stretched.new_zeros((len(windows.expression), *stretched.shape[1:])).index_add(0, window, stretched)
+
+
+def _pairs(batch: Tensor, windows: Windows, num_graphs: int) -> tuple[Tensor, Tensor]:
+    """A pair (window, symbol) for every window and symbol of its expression.
+
+    How many there are depends on the windows, so on a GPU this waits for them, unless they are whole images.
+    """
+    rows = torch.arange(len(batch), device=batch.device)
+    if windows.is_whole:
+        return batch, rows
+    count = torch.bincount(batch, minlength=num_graphs)
+    first = torch.cumsum(count, 0) - count
+    pairs = count[windows.expression]
+    window = torch.repeat_interleave(torch.arange(len(pairs), device=batch.device), pairs)
+    start_of_window = torch.cumsum(pairs, 0) - pairs
+    local = torch.arange(len(window), device=batch.device) - start_of_window[window]
+    return window, first[windows.expression[window]] + local

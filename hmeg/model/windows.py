@@ -14,18 +14,20 @@ class Windows:
 
     expression, top, left  (M,) int64: which expression, and the upper left corner in pixels of the soft masks
     side                   in pixels of the soft masks; a multiple of what the decoder's stages halve
+    is_whole               whether they are whole images, one an expression, in order
     """
 
     expression: Tensor
     top: Tensor
     left: Tensor
     side: int
+    is_whole: bool = False
 
     @classmethod
     def whole(cls, num_graphs: int, size: int, device: torch.device) -> Windows:
         """The windows that are whole images, one an expression."""
         zero = torch.zeros(num_graphs, dtype=torch.int64, device=device)
-        return cls(torch.arange(num_graphs, device=device), zero, zero, size)
+        return cls(torch.arange(num_graphs, device=device), zero, zero, size, is_whole=True)
 
     def cut(self, images: Tensor, scale: int) -> Tensor:
         """images (N, C, scale S, scale S), S the masks' side -> (M, C, scale side, scale side)."""

@@ -1,84 +1,35 @@
-"""What every trainer shares: the order of the data, checkpoints, averaged weights, progress.
-
-Everything random is drawn from (seed, step), never from a running state, so an interrupted run that is resumed from
-its checkpoint goes on exactly as if it had not stopped.
-"""
+"""What every trainer shares: the order of steps, logs, checkpoints, interruption."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import yaml
+from torch import Tensor
 from tqdm import tqdm
 
-from hmeg.devices import select_device
-from hmeg.model.safe_pickle import read_pickle
+from .board import add_pictures, add_scalars, open_board
+from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint, write_atomically
+from .loss_log import LossQueue, StepLog, not_finite
+from .prefetch import Prefetcher
+from .processes import Processes
+from .settings import LoopConfig, settings_of, to_yaml
+from .signals import Interrupted, StopRequests
 
-CHECKPOINT = "checkpoint.pt"
-CONFIG = "config.json"
-LOG = "losses.jsonl"
+CONFIG = "config.yaml"
+LOSSES = "losses.jsonl"
+MEASURES = "validation.jsonl"
 LOG_EVERY = 20  # steps
-
-
-def setting(default: Any, description: str) -> Any:
-    """A dataclass field with the text that ``--help`` shows for it."""
-    return field(default=default, metadata={"help": description})
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Settings common to all trainers; each field's text is its entry in ``--help``.
-
-    Raises ValueError, naming the option, for a setting that nothing can be trained with.
-    """
-
-    model: str = setting("base", "Model configuration: base or small.")
-    steps: int = setting(100_000, "Optimisation steps in all.")
-    batch_size: int = setting(8, "Expressions a step.")
-    learning_rate: float = setting(1e-4, "Adam's learning rate.")
-    decay_steps: int = setting(0, "Cosine decay to zero over this many last steps; 0: constant, as published.")
-    ema_decay: float = setting(0.999, "Decay per step of the averaged weights.")
-    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.")
-    max_symbols: int = setting(60, "Leave longer expressions out.")
-    seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
-    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, or auto (the GPU if there is one).")
-    checkpoint_every: int = setting(500, "Steps between checkpoints.")
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "max_symbols", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{_option(name)} must be at least 1, got {getattr(self, name)}")
-        for name in ("decay_steps", "seed", "learning_rate"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{_option(name)} must not be negative, got {getattr(self, name)}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"{_option('ema_decay')} must be in [0, 1), got {self.ema_decay}")
-        object.__setattr__(self, "device", str(select_device(self.device)))
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step (0-based)."""
-        left = self.steps - step
-        if left >= self.decay_steps:
-            return self.learning_rate
-        return self.learning_rate * 0.5 * (1 - math.cos(math.pi * left / self.decay_steps))
-
-    def autocast(self) -> torch.autocast:
-        """Context for forward passes."""
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bf16")
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+# What a resumed run may have otherwise than before: none of it changes the numbers of a step.
+FREE_SETTINGS = frozenset(
+    {"steps", "checkpoint_every", "keep", "device", "tensorboard", "keep_images", "validation", "validate_every",
+     "validation_limit"}
+)  # fmt: skip
 
 
 class Stateful(Protocol):
@@ -89,138 +40,162 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
-def batch_indices(size: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Rows of step ``step``: epochs are permutations drawn from (seed, epoch); the incomplete last batch is dropped.
+@dataclass
+class Measured:
+    """What looking at a validation set gives: numbers, and pictures (C, H, W) in [0, 1]."""
 
-    A data set smaller than a batch is used whole at every step.
-    """
-    per_epoch = max(1, size // batch_size)
-    epoch, position = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(size)
-    return order[position * batch_size : (position + 1) * batch_size]
+    values: dict[str, float]
+    pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
-def step_generator(seed: int, step: int, device: str) -> torch.Generator:
-    """The random generator of one step."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(2, np.uint32)
-    return torch.Generator(device).manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
+class Trainer(Protocol):
+    """What a run drives: batches made ahead by step number, and what is done with them."""
 
+    unit: str  # what the progress bar counts
 
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of a model's weights and batch statistics."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    def prepare(self, step: int) -> Any: ...
 
+    def step(self, step: int, batch: Any) -> Mapping[str, Tensor]: ...
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a neighbouring path and renames the result: readers see the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)
+    def describe(self, step: int) -> str: ...
 
-
-def in_one_line(error: Exception, limit: int = 240) -> str:
-    """An error's text on one line: torch lists every tensor that does not fit."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + "..."
-
-
-def load_checkpoint(run: Path) -> Mapping[str, Any]:
-    """The latest checkpoint of a run's folder, on the CPU; ValueError if there is none or it is damaged."""
-    try:
-        state = read_pickle(run / CHECKPOINT)
-    except OSError as error:
-        raise ValueError(f"{run / CHECKPOINT} cannot be read: {error.strerror}") from error
-    if not {"step", "objects"} <= state.keys():
-        raise ValueError(f"{run / CHECKPOINT} is no checkpoint of hmeg train")
-    return state
+    def measure(self) -> Measured: ...
 
 
 class TrainingRun:
-    """A folder with a run's settings, losses and latest checkpoint.
+    """A folder with a run's settings, losses and latest checkpoints.
 
-    out      folder; created. An existing run in it is an error unless ``resume``
-    config   a frozen dataclass, written to config.json; a resumed run must have been started with the same one,
-             ``steps``, ``checkpoint_every`` and ``device`` apart
-    objects  name -> module or optimiser, saved and restored
+    out        folder; created. An existing run in it is an error unless ``resume``
+    config     written to config.yaml; a resumed run must have been started with the same one, but for FREE_SETTINGS
+    objects    name -> module or optimiser, saved and restored
+    data       name -> digest of what the run reads; a resumed run must read the same
+    processes  those that train together; the leading one writes
     """
 
-    def __init__(self, out: Path | str, config: Any, objects: Mapping[str, Stateful], resume: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path | str,
+        config: LoopConfig,
+        objects: Mapping[str, Stateful],
+        data: Mapping[str, str],
+        processes: Processes,
+        resume: bool = False,
+    ) -> None:
         self.out = Path(out)
-        self.objects = dict(objects)
+        self.objects, self.data = dict(objects), dict(data)
+        self.config, self.processes = config, processes
         self.step = 0
-        self.config = config
-        settings = json.loads(json.dumps(asdict(config)))
-        checkpoint = self.out / CHECKPOINT
-        if (self.out / CONFIG).exists() or checkpoint.exists():
+        self.losses, self.measures = StepLog(self.out / LOSSES), StepLog(self.out / MEASURES)
+        if (self.out / CONFIG).exists() or checkpoints(self.out):
             if not resume:
                 raise ValueError(f"{self.out} holds a run already: go on with it by --resume, or choose another folder")
-            self._check_same(settings)
-            if checkpoint.exists():
+            self._check_same(settings_of(config))
+            if checkpoints(self.out):
                 self._restore()
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.out / CONFIG, lambda path: path.write_text(json.dumps(settings, indent=1) + "\n"))
+        processes.wait()  # all have looked before the first of them writes
+        if processes.leads:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for log in (self.losses, self.measures):
+                log.forget_after(self.step)
+            text = to_yaml(settings_of(config))
+            write_atomically(self.out / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
     def _check_same(self, settings: dict[str, Any]) -> None:
-        free = {"steps", "checkpoint_every", "device"}
-        found = json.loads((self.out / CONFIG).read_text())
-        different = [k for k in settings if settings[k] != found.get(k) and k not in free]
+        try:
+            found = yaml.safe_load((self.out / CONFIG).read_text(encoding="utf-8"))
+            different = [k for k in settings if settings[k] != found.get(k) and k not in FREE_SETTINGS]
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise ValueError(f"{self.out / CONFIG} does not hold a run's settings: {in_one_line(error)}") from error
         if different:
             wanted = ", ".join(f"{k} was {found.get(k)!r}, now {settings[k]!r}" for k in different)
             raise ValueError(f"{self.out} was started with other settings: {wanted}")
 
     def _restore(self) -> None:
         state = load_checkpoint(self.out)
+        changed = [name for name, digest in self.data.items() if state.get("data", {}).get(name) != digest]
+        if changed:
+            raise ValueError(f"{self.out} was trained on other data: {', '.join(changed)} changed since")
         try:
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
         except (RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(f"{self.out / CHECKPOINT} cannot be resumed from: {in_one_line(error)}") from error
+            raise ValueError(f"the last checkpoint of {self.out} does not fit: {in_one_line(error)}") from error
         self.step = int(state["step"])
-        self._forget_later_losses()
-
-    def _forget_later_losses(self) -> None:
-        """Drops what the log has of steps after the checkpoint (and half a line): they will be done again."""
-        log = self.out / LOG
-        if not log.exists():
-            return
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        kept = "".join(line for line in lines if json.loads(line)["step"] <= self.step)
-        write_atomically(log, lambda path: path.write_text(kept, encoding="utf-8"))
 
     def save(self) -> None:
-        """Writes the checkpoint atomically."""
-        state = {"step": self.step, "objects": {name: thing.state_dict() for name, thing in self.objects.items()}}
-        write_atomically(self.out / CHECKPOINT, lambda path: torch.save(state, path))
+        """Writes a checkpoint atomically."""
+        if self.processes.leads:
+            objects = {name: thing.state_dict() for name, thing in self.objects.items()}
+            state = {"step": self.step, "data": self.data, "objects": objects}
+            save_checkpoint(self.out, self.step, state, self.config.keep)
 
-    def go(self, step_function: Callable[[int], Mapping[str, Tensor]], config: LoopConfig, unit: str = "img") -> None:
-        """Runs ``step_function(step)`` (returns its losses) up to ``config.steps``, with progress, log and checkpoints.
+    def go(self, trainer: Trainer) -> None:
+        """Runs the trainer's steps up to ``config.steps``, with progress, logs and checkpoints.
 
-        FloatingPointError when a loss is not finite: the last checkpoint is kept, nothing is skipped.
+        FloatingPointError when a loss is not finite: nothing is skipped, the last checkpoint is kept.
+        :class:`hmeg.training.signals.Interrupted` after SIGTERM or SIGINT, once a checkpoint is written.
         """
-        with (
-            open(self.out / LOG, "a", encoding="utf-8") as log,
-            tqdm(total=config.steps * config.batch_size, initial=self.step * config.batch_size, unit=unit,
-                 smoothing=0.05, mininterval=1.0) as bar,
-        ):
-            started = time.monotonic()
+        config = self.config
+        with ExitStack() as stack:
+            self._board = open_board(self.out, self.step) if config.tensorboard and self.processes.leads else None
+            if self._board is not None:
+                stack.callback(self._board.close)
+            stop = stack.enter_context(StopRequests())
+            batches: Prefetcher[Any] = stack.enter_context(Prefetcher(trainer.prepare, self.step, config.steps))
+            self._bar = stack.enter_context(
+                tqdm(total=config.steps * config.batch_size, initial=self.step * config.batch_size, unit=trainer.unit,
+                     smoothing=0.05, mininterval=1.0, disable=not self.processes.leads)
+            )  # fmt: skip
+            self._started = time.monotonic()
+            queue = LossQueue(self.processes)
             while self.step < config.steps:
-                losses = step_function(self.step)
+                losses = dict(trainer.step(self.step, batches.take()))
                 self.step += 1
-                last = self.step == config.steps
-                due = self.step % config.checkpoint_every == 0 or last
-                logged = self.step % LOG_EVERY == 0 or last
-                if logged or due:  # nothing is saved that was not looked at
-                    values = {name: float(value) for name, value in losses.items()}
-                    wrong = [name for name, value in values.items() if not math.isfinite(value)]
-                    if wrong:
-                        raise FloatingPointError(
-                            f"step {self.step}: {', '.join(wrong)} not finite; {self.out} keeps its last checkpoint"
-                        )
-                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
-                    if logged:
-                        record = {"step": self.step, "seconds": round(time.monotonic() - started, 1), **values}
-                        log.write(json.dumps(record) + "\n")
-                        log.flush()
-                bar.update(config.batch_size)
-                if due:
+                self._bar.update(config.batch_size)
+                if self.processes.count > 1:  # processes stop together: after a step that one of them wants as the last
+                    first = next(iter(losses.values()))
+                    losses["stop"] = first.new_full((), float(bool(stop.name)))
+                queue.put(self.step, losses)
+                saving = self.step % config.checkpoint_every == 0 or self.step == config.steps
+                measuring = self._measures_now()
+                stopping = bool(stop.name) and self.processes.count == 1
+                # Nothing is saved or measured that was not looked at.
+                stopping |= self._record(queue.take(all_of_them=saving or measuring or stopping), trainer)
+                if stopping:
+                    self._record(queue.take(all_of_them=True), trainer)
+                if measuring:
+                    self._measure(trainer)
+                if saving or stopping:
                     self.save()
+                if stopping and self.step < config.steps:
+                    raise Interrupted(f"{stop.name or 'told to stop'}: {self.out} has a checkpoint of step {self.step}")
+
+    def _record(self, found: list[tuple[int, dict[str, float]]], trainer: Trainer) -> bool:
+        """Looks at losses as they arrive; returns whether some process wants to stop."""
+        stop = False
+        for step, values in found:
+            stop |= values.pop("stop", 0.0) > 0
+            if wrong := not_finite(values):
+                kept = checkpoints(self.out)
+                last = f"{kept[-1]} is kept" if kept else f"{self.out} has no checkpoint yet"
+                batch = trainer.describe(step - 1)
+                raise FloatingPointError(f"step {step}: {', '.join(wrong)} not finite; {last}; the batch was {batch}")
+            self._bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+            if self.processes.leads and (step % LOG_EVERY == 0 or step == self.config.steps):
+                self.losses.write(step, {"seconds": round(time.monotonic() - self._started, 1), **values})
+                if self._board is not None:
+                    add_scalars(self._board, "loss", step, values)
+        return stop
+
+    def _measures_now(self) -> bool:
+        every = getattr(self.config, "validate_every", 0) if getattr(self.config, "validation", "") else 0
+        return bool(every) and (self.step % every == 0 or self.step == self.config.steps)
+
+    def _measure(self, trainer: Trainer) -> None:
+        if self.processes.leads:
+            found = trainer.measure()
+            self.measures.write(self.step, found.values)
+            if self._board is not None:
+                add_scalars(self._board, "validation", self.step, found.values)
+                add_pictures(self._board, self.step, found.pictures)
+        self.processes.wait()

@@ -6,34 +6,33 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from torch import nn
 
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
 
-from .loop import CONFIG, in_one_line, load_checkpoint
+from .checkpoints import in_one_line, load_checkpoint
+from .loop import CONFIG
+from .settings import FOLDERS
 
 
 def _settings(run: Path) -> dict[str, Any]:
-    """A run's settings, fit to be published: of the run it started from its name alone, no folder of this machine."""
+    """A run's settings, fit to be published: of files and folders their names alone."""
     try:
-        settings: dict[str, Any] = json.loads((run / CONFIG).read_text())
+        settings: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
         settings["model"] = str(settings["model"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run / CONFIG} does not hold the settings of a run: {error}") from error
-    if settings.get("start_from"):
-        settings["start_from"] = Path(settings["start_from"]).name
-    return settings
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{run / CONFIG} does not hold the settings of a run: {in_one_line(error)}") from error
+    return {name: Path(value).name if name in FOLDERS and value else value for name, value in settings.items()}
 
 
 def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
     """Loads a run's averaged weights into ``part``; returns the run's settings and step."""
     state = load_checkpoint(run)
-    prefix = "module."
     try:
-        average = state["objects"]["ema"]
-        part.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
+        part.load_state_dict(state["objects"]["ema"]["weights"])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
     return {**_settings(run), "step": int(state["step"])}

@@ -30,7 +30,8 @@ def sample_subgraphs(graph: GraphBatch, generator: torch.Generator | None = None
     """One random symbol an expression, every related edge at it, at most five random unrelated edges into it.
 
     The kept symbols are those which the kept edges touch, and the chosen one. Vectorised over the batch: no loop over
-    expressions. Source: HMEG, section on Less-is-More learning; self-pairs are never sampled.
+    expressions. How much is kept depends on the draw, so on a GPU this waits for the device: trainers sample on the
+    CPU, ahead of time. Source: HMEG, section on Less-is-More learning; self-pairs are never sampled.
     """
     device = graph.symbols.device
     subject, object_ = graph.edge_index
@@ -66,4 +67,31 @@ def sample_subgraphs(graph: GraphBatch, generator: torch.Generator | None = None
         edge_index=new_row[graph.edge_index[:, keep_edge]],
         edge_type=graph.edge_type[keep_edge],
         batch=graph.batch[keep_node],
+    )
+
+
+def whole_graphs(graph: GraphBatch, generator: torch.Generator | None = None) -> Subgraph:
+    """Everything, as a sub-graph: what the ablation without Less-is-More judges. Draws nothing."""
+    rows = torch.arange(len(graph.symbols), device=graph.symbols.device)
+    return Subgraph(rows, graph.edge_index, graph.edge_type, graph.batch)
+
+
+def symbols_of(graph: GraphBatch, expressions: slice) -> tuple[int, int]:
+    """First row and end of the symbols of a range of expressions."""
+    first, last = torch.searchsorted(graph.batch, torch.tensor([expressions.start, expressions.stop])).tolist()
+    return first, last
+
+
+def part_of(graph: GraphBatch, sample: Subgraph, expressions: slice) -> Subgraph:
+    """What ``sample``, a sub-graph of ``graph``, has of a range of expressions; rows count from the range's first."""
+    inside = (sample.batch >= expressions.start) & (sample.batch < expressions.stop)
+    if bool(inside.all()):
+        return sample
+    edges = inside[sample.edge_index[0]]
+    new_row = torch.cumsum(inside, 0) - 1
+    return Subgraph(
+        nodes=sample.nodes[inside] - symbols_of(graph, expressions)[0],
+        edge_index=new_row[sample.edge_index[:, edges]],
+        edge_type=sample.edge_type[edges],
+        batch=sample.batch[inside] - expressions.start,
     )

@@ -1,0 +1,94 @@
+"""Everything a step of image training reads, made on the CPU ahead of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmeg.data.crohme import CrohmeDataset
+from hmeg.graph import GraphBatch
+from hmeg.model.config import ModelConfig
+from hmeg.model.windows import Windows
+
+from .expressions import Expressions
+from .images import TrainingImages
+from .order import Purpose, batch_indices, step_generator
+from .processes import Processes
+from .settings import ImageTrainingConfig
+from .subgraphs import symbols_of
+
+
+@dataclass
+class ImageBatch:
+    """One step's expressions; of several processes' batch this process's part.
+
+    graph         training expressions with true boxes
+    pixels        their images, as :class:`hmeg.training.images.TrainingImages` wants them
+    glyph_modes   (V,) how each symbol is written, where the model asks for it
+    windows       the parts of the images to train on; None: all
+    symbol_share  this process's symbols relative to an even share: weight of means over symbols
+    """
+
+    graph: GraphBatch
+    pixels: Tensor
+    glyph_modes: Tensor | None
+    windows: Windows | None
+    symbol_share: float
+
+
+class ImageBatches:
+    """Makes them: ``ImageBatches(...)(step)``.
+
+    glyph_modes  for every expression of the data set (V,) int64, or None
+    """
+
+    def __init__(
+        self,
+        dataset: CrohmeDataset,
+        config: ImageTrainingConfig,
+        model: ModelConfig,
+        images: TrainingImages,
+        processes: Processes,
+        glyph_modes: list[np.ndarray] | None = None,
+    ) -> None:
+        self.config, self.model, self.images, self.processes = config, model, images, processes
+        self.glyph_modes = glyph_modes
+        self.expressions = Expressions(dataset.graphs, model.layout_prior)
+        self.part = processes.part(min(config.batch_size, len(dataset)))
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the training set that a step learns from, of all processes."""
+        return batch_indices(len(self.expressions), self.config.batch_size, step, self.config.seed)
+
+    def __call__(self, step: int) -> ImageBatch:
+        rows, mine = self.rows(step), self.part
+        graph = self.expressions.batch(rows)
+        first, last = symbols_of(graph, mine)
+        modes = None if self.glyph_modes is None else [self.glyph_modes[int(row)] for row in rows[mine]]
+        return ImageBatch(
+            graph=self.expressions.batch(rows[mine]),
+            pixels=self.images.prepare(rows[mine]),
+            glyph_modes=None if modes is None else torch.from_numpy(np.concatenate(modes)),
+            windows=self._windows(graph, step) if self.config.window else None,
+            symbol_share=(last - first) * self.processes.count / len(graph.symbols),
+        )
+
+    def _windows(self, graph: GraphBatch, step: int) -> Windows:
+        """Random parts of every expression, each around one of its symbols: drawn for all processes alike, then cut."""
+        config, size = self.config, self.model.mask_size
+        each = config.windows_per_expression
+        side = config.window * size // self.model.image_size
+        expression = torch.arange(graph.num_graphs).repeat_interleave(each)
+        draws = torch.rand(3, len(expression), generator=step_generator(config.seed, step, "cpu", Purpose.WINDOWS))
+        count = torch.bincount(graph.batch, minlength=graph.num_graphs)
+        first = torch.cumsum(count, 0) - count
+        symbol = first[expression] + (draws[0] * count[expression]).long().clamp(max=count[expression] - 1)
+        assert graph.boxes is not None
+        low, high = graph.boxes[symbol, :2], graph.boxes[symbol, 2:]
+        middle = low + (high - low) * draws[1:].T  # a random point of the symbol's box
+        corner = (middle * size - side / 2).round().long().clamp(0, size - side)
+        mine = slice(each * self.part.start, each * self.part.stop)
+        return Windows(expression[mine] - self.part.start, corner[mine, 1], corner[mine, 0], side)

@@ -1,0 +1,84 @@
+"""Everything a step of layout training reads, made on the CPU ahead of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmeg.data.crohme import CrohmeDataset
+from hmeg.graph import GraphBatch
+from hmeg.model.config import ModelConfig
+
+from .expressions import Expressions, UnpairedExpressions
+from .order import Purpose, batch_indices, random_rows, step_generator
+from .processes import Processes
+from .settings import LayoutTrainingConfig
+from .subgraphs import Subgraph, part_of, sample_subgraphs, symbols_of, whole_graphs
+
+
+@dataclass
+class LayoutBatch:
+    """One step's expressions, noise and sub-graphs; of several processes' batch this process's part.
+
+    graph         training expressions with true boxes, noise (V, box_noise_dim) for the L1 term
+    fakes         expressions of the adversarial term, fake_noise for them
+    fooling       sub-graphs of ``fakes`` in the generator's loss
+    fake, real    sub-graphs of ``fakes`` and of ``graph`` in the discriminator's loss
+    symbol_share  this process's symbols of ``graph``, relative to an even share: weight of means over symbols
+    """
+
+    graph: GraphBatch
+    noise: Tensor
+    fakes: GraphBatch
+    fake_noise: Tensor
+    fooling: Subgraph
+    fake: Subgraph
+    real: Subgraph
+    symbol_share: float
+
+
+class LayoutBatches:
+    """Makes them: ``LayoutBatches(...)(step)``."""
+
+    def __init__(
+        self, dataset: CrohmeDataset, config: LayoutTrainingConfig, model: ModelConfig, processes: Processes
+    ) -> None:
+        self.config, self.noise_dim, self.processes = config, model.box_noise_dim, processes
+        self.paired = Expressions(dataset.graphs, model.layout_prior)
+        self.unpaired = None
+        if config.unpaired_share:
+            self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout_prior)
+        self.part = processes.part(min(config.batch_size, len(self.paired)))
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the training set that a step learns from, of all processes."""
+        return batch_indices(len(self.paired), self.config.batch_size, step, self.config.seed)
+
+    def __call__(self, step: int) -> LayoutBatch:
+        config, mine = self.config, self.part
+        generator = step_generator(config.seed, step, "cpu", Purpose.LAYOUT)
+        source: Expressions | UnpairedExpressions = self.paired
+        if self.unpaired is not None and torch.rand((), generator=generator) < config.unpaired_share:
+            source = self.unpaired
+        rows = self.rows(step)
+        fake_rows = random_rows(len(source), len(rows), step, config.seed)
+        # Everything random is drawn for all processes alike, then cut: they agree, however many they are.
+        graph, fakes = self.paired.batch(rows), source.batch(fake_rows)
+        first, last = symbols_of(graph, mine)
+        sample = sample_subgraphs if config.lim else whole_graphs
+        return LayoutBatch(
+            graph=self.paired.batch(rows[mine]),
+            noise=self._noise(graph, generator)[first:last],
+            fakes=source.batch(fake_rows[mine]),
+            fake_noise=self._noise(fakes, generator)[slice(*symbols_of(fakes, mine))],
+            fooling=part_of(fakes, sample(fakes, generator), mine),
+            fake=part_of(fakes, sample(fakes, generator), mine),
+            real=part_of(graph, sample(graph, generator), mine),
+            symbol_share=(last - first) * self.processes.count / len(graph.symbols),
+        )
+
+    def _noise(self, graph: GraphBatch, generator: torch.Generator) -> Tensor:
+        return torch.randn((len(graph.symbols), self.noise_dim), generator=generator)

@@ -1,0 +1,45 @@
+"""One network and its optimiser: learning rate, clipping, step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .settings import LoopConfig
+
+
+class Optimised:
+    """A network with its Adam.
+
+    update(losses, step) minimises the sum of ``losses`` by one step and returns the gradient's norm before clipping,
+    as a tensor: nothing waits for the device.
+    """
+
+    def __init__(self, network: nn.Module, config: LoopConfig, weight_decay: float = 0.0) -> None:
+        self.config = config
+        self.weights = list(network.parameters())
+        self.adam = torch.optim.Adam(self.weights, lr=config.learning_rate, weight_decay=weight_decay)
+
+    def start_afresh(self) -> None:
+        """Forgets Adam's moments."""
+        self.adam.state.clear()
+
+    def update(self, losses: Mapping[str, Tensor], step: int) -> Tensor:
+        for group in self.adam.param_groups:
+            group["lr"] = self.config.rate(step)
+        self.adam.zero_grad(set_to_none=True)
+        torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.config.clip:
+            nn.utils.clip_grads_with_norm_(self.weights, self.config.clip, norm)
+        self.adam.step()
+        return norm.detach()
+
+    def state_dict(self) -> dict[str, object]:
+        return self.adam.state_dict()
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.adam.load_state_dict(state)

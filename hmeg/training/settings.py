@@ -1,0 +1,251 @@
+"""The settings of training runs: one dataclass a trainer, read from the command line and from YAML.
+
+Nothing here imports torch before a configuration is made, so that ``hmeg train --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+
+GRAMMAR = "grammar"  # unpaired expressions drawn from the bundled grammar
+MODELS = ("base", "small")
+FOLDERS = ("start_from", "unpaired", "validation")  # settings that name files or folders
+KEEP_IMAGES = ("auto", "device", "disk")
+
+
+def setting(default: Any, description: str, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the text that ``--help`` shows for it, and the values it may take."""
+    return field(default=default, metadata={"help": description, "choices": choices})
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings common to all trainers; each field's text is its entry in ``--help``.
+
+    Raises ValueError, naming the option, for a setting that nothing can be trained with.
+    """
+
+    trainer: ClassVar[str] = ""  # the command that reads it
+
+    steps: int = setting(100_000, "Optimisation steps in all.")
+    batch_size: int = setting(8, "Expressions a step, all processes together.")
+    learning_rate: float = setting(1e-4, "Adam's learning rate.")
+    schedule: str = setting("constant", "Of the learning rate; cosine decays to zero.", ("constant", "cosine"))
+    decay_steps: int = setting(0, "Last steps over which the cosine schedule decays; 0: all of them.")
+    clip: float = setting(0.0, "Largest gradient norm of a network, larger ones are scaled down; 0: any, as published.")
+    ema_decay: float = setting(0.999, "Decay per step of the averaged weights.")
+    max_symbols: int = setting(60, "Leave longer expressions out.")
+    seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
+    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, or auto (the GPU if there is one).")
+    checkpoint_every: int = setting(500, "Steps between checkpoints.")
+    keep: int = setting(3, "Checkpoints kept, the latest ones.")
+    tensorboard: bool = setting(False, "Write TensorBoard scalars and pictures to the run's folder.")
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check_type(entry.name, entry.default, getattr(self, entry.name))
+            choices = entry.metadata["choices"]
+            if choices and getattr(self, entry.name) not in choices:
+                raise ValueError(
+                    f"{option(entry.name)} must be one of {', '.join(choices)}, got {getattr(self, entry.name)!r}"
+                )
+        self._at_least(1, "steps", "batch_size", "max_symbols", "checkpoint_every", "keep")
+        self._at_least(0, "decay_steps", "seed", "learning_rate", "clip")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"{option('ema_decay')} must be in [0, 1), got {self.ema_decay}")
+        if self.decay_steps and self.schedule == "constant":
+            raise ValueError("--decay-steps needs --schedule cosine")
+        from hmeg.devices import select_device
+
+        object.__setattr__(self, "device", str(select_device(self.device)))
+
+    def _at_least(self, least: float, *names: str) -> None:
+        for name in names:
+            if not least <= getattr(self, name) < math.inf:
+                raise ValueError(f"{option(name)} must be at least {least}, got {getattr(self, name)}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0-based)."""
+        decay = min(self.decay_steps or self.steps, self.steps)
+        left = self.steps - step
+        if self.schedule == "constant" or left >= decay:
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 - math.cos(math.pi * left / decay))
+
+    @property
+    def device_type(self) -> str:
+        """cpu or cuda."""
+        return self.device.split(":")[0]
+
+
+@dataclass(frozen=True)
+class ValidatedConfig(LoopConfig):
+    """Settings of trainers that look at a validation set now and then."""
+
+    model: str = setting("base", "Model configuration.", MODELS)
+    validation: str = setting("", "Prepared validation set to measure on during training.")
+    validate_every: int = setting(5000, "Steps between measurements on --validation.")
+    validation_limit: int = setting(0, "Measure on the first expressions only; 0: on all.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(1, "validate_every")
+        self._at_least(0, "validation_limit")
+
+
+@dataclass(frozen=True)
+class LayoutTrainingConfig(ValidatedConfig):
+    """Settings of layout training; the defaults are the published schedule."""
+
+    trainer: ClassVar[str] = "layout"
+
+    batch_size: int = setting(64, "Expressions a step, all processes together.")
+    learning_rate: float = setting(5e-5, "Adam's learning rate.")
+    box_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
+    adversarial_weight: float = setting(0.2, "Factor of the least-squares adversarial losses.")
+    discriminator_weight_decay: float = setting(1e-4, "Weight decay of the discriminator's Adam.")
+    lim: bool = setting(True, "Less-is-More: the discriminator judges sampled sub-graphs instead of whole graphs.")
+    unpaired: str = setting(GRAMMAR, "Expressions without handwriting: grammar, or a file of LaTeX lines.")
+    unpaired_share: float = setting(0.5, "Share of the steps whose adversarial term is about unpaired expressions.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.unpaired_share <= 1:
+            raise ValueError(f"--unpaired-share must be in [0, 1], got {self.unpaired_share}")
+
+
+@dataclass(frozen=True)
+class ImageTrainingConfig(ValidatedConfig):
+    """Settings of image training; the defaults are the published schedule."""
+
+    trainer: ClassVar[str] = "image"
+
+    steps: int = setting(200_000, "Optimisation steps in all.")
+    start_from: str = setting("", "Folder of a run of the same kind whose weights to start from.")
+    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
+    compile: bool = setting(False, "Compile the convolutional networks with torch.compile.")
+    keep_images: str = setting(
+        "auto", "Where images wait: on the device, on disk, or (auto) on a GPU with room for them.", KEEP_IMAGES
+    )
+    window: int = setting(0, "Train on square parts of this many pixels, around random symbols; 0: whole images.")
+    windows_per_expression: int = setting(4, "How many such parts of every expression.")
+    scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with a pixel loss.")
+    adversarial_scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with discriminators.")
+    discriminator_width: int = setting(64, "Channels of the discriminators' first convolution.")
+    pixel_loss: str = setting(
+        "l1", "l1 as published, or l2: thin strokes survive where writers differ.", ("l1", "l2")
+    )
+    pixel_weight: float = setting(1.0, "Factor of the pixel loss, summed over the resolutions.")
+    box_weight: float = setting(10.0, "Factor of the squared error of the image model's own boxes.")
+    mask_weight: float = setting(1.0, "Factor of the squared error of the soft masks.")
+    patch_weight: float = setting(0.01, "Factor of the patch adversarial loss.")
+    object_weight: float = setting(0.01, "Factor of the object adversarial loss.")
+    class_weight: float = setting(0.1, "Factor of the symbols' cross-entropy on generated crops.")
+    frozen_statistics_step: int = setting(
+        100_000, "From this step on the generator runs with its running batch statistics and a fresh Adam."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("scales", "adversarial_scales"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        from hmeg.model.config import ModelConfig
+        from hmeg.model.discriminators import SMALLEST_IMAGE
+
+        model = ModelConfig.named(self.model)
+        resolutions = set(model.resolutions)
+        if not self.scales or not set(self.scales) <= resolutions:
+            raise ValueError(f"--scales must be some of the resolutions {model.resolutions}, got {self.scales}")
+        if not set(self.adversarial_scales) <= set(self.scales):
+            raise ValueError(f"--adversarial-scales must be some of --scales {self.scales}: {self.adversarial_scales}")
+        self._at_least(1, "discriminator_width", "windows_per_expression")
+        # The decoder halves a window as often as it halves an image.
+        step = 2 ** (len(model.refinement_dims) - 1)
+        if self.window % step or not 0 <= self.window <= model.image_size:
+            raise ValueError(f"--window must be a multiple of {step}, at most {model.image_size}, got {self.window}")
+        for scale in self.adversarial_scales if self.window else ():
+            side = self.window * scale // model.image_size
+            if side < SMALLEST_IMAGE:
+                raise ValueError(
+                    f"at --adversarial-scales {scale} critics see {side} pixels of a window, they need {SMALLEST_IMAGE}"
+                )
+
+
+def option(name: str) -> str:
+    """A field's flag on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+Config = TypeVar("Config", bound=LoopConfig)
+
+
+def resolve(config: type[Config], file: Path | None, given: Mapping[str, Any]) -> Config:
+    """The configuration of a YAML file (None: the defaults) with the settings ``given`` in its place.
+
+    ValueError for a file that is no mapping of this trainer's settings; an unknown one is named with its neighbour.
+    """
+    return config(**{**({} if file is None else read_settings(config, file)), **given})
+
+
+def read_settings(config: type[LoopConfig], file: Path) -> dict[str, Any]:
+    """The settings in a YAML file; ``trainer``, if there, must be this one's."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if found is None:
+        found = {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} must hold settings, `name: value` a line, got {type(found).__name__}")
+    trainer = found.pop("trainer", config.trainer)
+    if trainer != config.trainer:
+        raise ValueError(f"{file} has settings of `hmeg train {trainer}`, not of `hmeg train {config.trainer}`")
+    known = {entry.name for entry in fields(config)}
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(str(name).replace("-", "_"), known, 1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{file}: `hmeg train {config.trainer}` has no setting {name!r}{hint}")
+    numbers = {entry.name for entry in fields(config) if isinstance(entry.default, float)}
+    return {name: _value(value, name in numbers) for name, value in found.items()}
+
+
+def _value(value: Any, number: bool) -> Any:
+    if number and isinstance(value, str):  # YAML reads 5e-5, without a point, as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def settings_of(config: LoopConfig) -> dict[str, Any]:
+    """A configuration in plain values, the trainer's name first."""
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    return {"trainer": config.trainer, **values}
+
+
+def to_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML, in their order."""
+    return yaml.safe_dump(dict(settings), sort_keys=False)
+
+
+def _check_type(name: str, default: Any, value: Any) -> None:
+    """YAML may hold anything: a text where a number is wanted must not get far."""
+    if isinstance(default, tuple):
+        good = isinstance(value, (tuple, list)) and all(type(part) is int for part in value)
+        wanted = "a list of numbers"
+    elif isinstance(default, float):
+        good, wanted = type(value) in (int, float), "a number"
+    else:
+        good = type(value) is type(default)
+        wanted = {bool: "true or false", int: "a whole number", str: "text"}[type(default)]
+    if not good:
+        raise ValueError(f"{option(name)} must be {wanted}, got {value!r}")

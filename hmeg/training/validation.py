@@ -1,0 +1,103 @@
+"""Looking at a validation set during training: always the same expressions, with the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmeg.data.crohme import CrohmeDataset
+from hmeg.evaluation.boxes import box_iou
+from hmeg.generation.noise import box_noise, image_noise
+from hmeg.graph import GraphBatch
+from hmeg.model.config import ModelConfig
+from hmeg.model.image_model import ImageModel
+from hmeg.model.layout import LayoutGenerator
+
+from .expressions import Expressions
+from .loop import Measured
+from .settings import ValidatedConfig
+
+_BATCH = 32
+_PICTURES = 8
+_SEED = 0
+
+
+@dataclass
+class _Part:
+    """Some expressions: graph with true boxes, images (N, 1, S, S) in [0, 1], box noise (V, B), rows in the set."""
+
+    graph: GraphBatch
+    images: Tensor
+    box_noise: Tensor
+    rows: range
+
+
+class ValidationSet:
+    """A prepared data set to measure on.
+
+    limit  the first expressions only; 0: all
+    """
+
+    def __init__(self, folder: Path | str, model: ModelConfig, device: str, limit: int = 0) -> None:
+        self.dataset = CrohmeDataset(folder)
+        self.model, self.device = model, device
+        self.count = min(limit or len(self.dataset), len(self.dataset))
+        self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout_prior)
+
+    @classmethod
+    def configured(cls, config: ValidatedConfig, model: ModelConfig, device: str) -> ValidationSet | None:
+        """The set that a configuration names, if it names one."""
+        return cls(config.validation, model, device, config.validation_limit) if config.validation else None
+
+    @torch.no_grad()
+    def measure_boxes(self, generator: LayoutGenerator) -> Measured:
+        """Mean intersection over union and mean absolute difference of generated and true boxes."""
+        overlap, difference = [], []
+        for part in self._parts(images=False):
+            boxes = generator.eval()(part.graph, part.box_noise)
+            assert part.graph.boxes is not None
+            overlap.append(box_iou(boxes, part.graph.boxes))
+            difference.append((boxes - part.graph.boxes).abs())
+        return Measured({"box_iou": float(torch.cat(overlap).mean()), "box_l1": float(torch.cat(difference).mean())})
+
+    @torch.no_grad()
+    def measure_images(self, model: ImageModel) -> Measured:
+        """Mean absolute difference of real images and those drawn at true boxes, in [0, 1]; the first as pictures."""
+        total = torch.zeros((), device=self.device)
+        shown: list[Tensor] = []
+        for part in self._parts(images=True):
+            boxes = part.graph.boxes
+            assert boxes is not None
+            noise = self._image_noise(part.rows)
+            modes = model.choose_glyphs(part.graph, boxes, part.box_noise[:, 0])
+            output = model.eval()(part.graph, noise, boxes, (self.model.image_size,), glyph_modes=modes)
+            drawn = output.images[self.model.image_size].mean(dim=1, keepdim=True).clamp(0, 1)
+            total += (drawn - part.images).abs().mean(dim=(1, 2, 3)).sum()
+            if not shown:
+                shown = [torch.cat(list(images[:_PICTURES]), dim=2) for images in (part.images, drawn)]
+        picture = torch.cat(shown, dim=1).cpu()
+        return Measured({"pixel_l1": float(total) / self.count}, {"real above, drawn below": picture})
+
+    def _parts(self, images: bool) -> Iterator[_Part]:
+        for start in range(0, self.count, _BATCH):
+            rows = range(start, min(start + _BATCH, self.count))
+            graph = self.expressions.batch(np.array(rows))
+            noise = [
+                box_noise(len(self.dataset.graphs[row]), self.model.box_noise_dim, _SEED, row) for row in rows
+            ]
+            pixels = np.stack([self.dataset.image(row) for row in rows]) if images else np.zeros((0, 1, 1), np.uint8)
+            yield _Part(
+                graph.to(self.device),
+                torch.from_numpy(pixels).to(self.device).float().div_(255)[:, None],
+                torch.from_numpy(np.concatenate(noise)).to(self.device),
+                rows,
+            )
+
+    def _image_noise(self, rows: range) -> Tensor:
+        channels, side = self.model.layout_noise_dim, self.model.image_size
+        return torch.from_numpy(np.stack([image_noise(channels, side, _SEED, row) for row in rows])).to(self.device)
