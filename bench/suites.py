@@ -19,6 +19,7 @@ class Suite:
 
 SUITES = {
     "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
+    "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
 }
 
 

@@ -11,6 +11,7 @@
 
 #include "box_soft_mask.h"
 #include "compose_layout.h"
+#include "crop_boxes.h"
 #include "cpu/variants.h"
 
 namespace py = pybind11;
@@ -30,16 +31,22 @@ A from_wire(Wire<A> value) {
   }
 }
 
-// Binds an entry point that returns nullptr or an error message; a message becomes a RuntimeError.
-template <typename... A>
-void bind(py::module_& module, const char* name, const char* (*function)(A...)) {
-  module.def(name, [function](Wire<A>... arguments) {
+// A submodule of entry points, and what their messages are thrown as.
+template <typename Error>
+struct Entries {
+  py::module_ module;
+};
+
+// Binds an entry point that returns nullptr or an error message.
+template <typename Error, typename... A>
+void bind(Entries<Error>& entries, const char* name, const char* (*function)(A...)) {
+  entries.module.def(name, [function](Wire<A>... arguments) {
     std::string error;
     {
       py::gil_scoped_release release;
       if (const char* message = function(from_wire<A>(arguments)...)) error = message;
     }
-    if (!error.empty()) throw std::runtime_error(error);
+    if (!error.empty()) throw Error(error);
   });
 }
 
@@ -85,14 +92,18 @@ PYBIND11_MODULE(_C, module) {
              "version, compiler, pybind11, cpu_variants (instruction sets usable here), cpu_variant (the one in use), "
              "cuda (compiler version or None), cuda_archs (compiled in).");
 
-  py::module_ cpu = module.def_submodule("cpu", "Kernels for the CPU.");
+  // ValueError: all that these refuse are arguments.
+  Entries<std::invalid_argument> cpu{module.def_submodule("cpu", "Kernels for the CPU.")};
   bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
   bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
+  cpu.module.def("crop_boxes_scratch", &hmeg::crop_boxes_scratch, "Scalars of workspace a thread.");
+  bind(cpu, "crop_boxes_forward", &hmeg_cpu_crop_boxes_forward);
+  bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
   bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
   bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
 
 #ifdef HMEG_WITH_CUDA
-  py::module_ cuda = module.def_submodule("cuda", "Launchers of the CUDA kernels.");
+  Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
   bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
 #endif

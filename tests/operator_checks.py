@@ -129,6 +129,21 @@ def check_repeatable(problem: Problem, backend: Target, dtype: torch.dtype) -> N
         assert torch.equal(first, second)
 
 
+def check_threads(problem: Problem, backend: Target) -> None:
+    """The number of torch's threads changes no bit of a result."""
+    tensors = cast(problem.tensors, torch.float32, backend.device)
+    before, runs = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            runs.append(differentiated(lambda t: problem.run(t, backend.name), tensors, problem.leaves()))
+    finally:
+        torch.set_num_threads(before)
+    for outputs, grads in runs[1:]:
+        assert all(torch.equal(got, want) for got, want in zip(outputs, runs[0][0], strict=True))
+        assert all(torch.equal(grads[name], want) for name, want in runs[0][1].items())
+
+
 def check_compiled(problem: Problem, backend: Target, compiler: str = "aot_eager") -> None:
     """torch.compile(fullgraph=True), with dynamic shapes, gives what eager mode gives, forward and backward."""
     tensors = cast(problem.tensors, torch.float32, backend.device)

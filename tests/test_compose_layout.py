@@ -68,9 +68,14 @@ def test_equals_a_plain_loop() -> None:
 
 
 @pytest.mark.parametrize("backend", ["cpu-portable"], indirect=True)
-@pytest.mark.parametrize("batch", [[0, 1, 0], [0, 0, 2], [-1, 0, 0]], ids=str)
-def test_batch_that_is_not_as_promised(backend: Target, batch: list[int]) -> None:
-    with pytest.raises(RuntimeError, match=r"batch must be non-decreasing and in \[0, 2\), but batch\[.\] is "):
+@pytest.mark.parametrize(
+    ("batch", "place"),
+    [([0, 1, 0], r"batch\[2\] = 0 after 1"), ([0, 0, 2], r"batch\[2\] = 2"), ([-1, 0, 0], r"batch\[0\] = -1")],
+    ids=str,
+)
+def test_batch_that_is_not_as_promised(backend: Target, batch: list[int], place: str) -> None:
+    message = rf"compose_layout: batch must be non-decreasing and in \[0, 2\), got {place}$"
+    with pytest.raises(ValueError, match=message):
         ops.compose_layout(
             torch.zeros(3, 1, 4, 4), torch.zeros(3, 2), torch.tensor(batch), 2, backend=backend.name
         )

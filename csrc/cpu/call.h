@@ -1,7 +1,6 @@
 // What every entry point of the CPU kernels shares: a scalar type by its code, and errors as messages.
 #pragma once
 
-#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -19,14 +18,15 @@ void with_scalar_type(int64_t dtype, Body body) {
   }
 }
 
-// nullptr, or what `body` threw as text that lives until this thread's next call.
+// nullptr, or the std::invalid_argument that `body` threw, as text that lives until this thread's next call. Anything
+// else (std::bad_alloc) is no message about arguments and goes on.
 template <typename Body>
 const char* message_of(Body body) {
   thread_local std::string message;
   try {
     body();
     return nullptr;
-  } catch (const std::exception& error) {
+  } catch (const std::invalid_argument& error) {
     message = error.what();
     return message.c_str();
   }

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cpu/batch.h"
 #include "cpu/call.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/compose_layout_simd.h"
@@ -11,20 +12,6 @@
 
 namespace hmeg::cpu {
 namespace {
-
-// First symbol of every expression, and the number of symbols at the end; throws where batch is not as promised.
-std::vector<int64_t> first_symbols(const int64_t* batch, int64_t symbols, int64_t graphs) {
-  std::vector<int64_t> first(graphs + 1, 0);
-  for (int64_t v = 0; v < symbols; ++v) {
-    if (batch[v] < 0 || batch[v] >= graphs || (v > 0 && batch[v] < batch[v - 1])) {
-      throw std::invalid_argument("batch must be non-decreasing and in [0, " + std::to_string(graphs) + "), but batch[" +
-                                  std::to_string(v) + "] is " + std::to_string(batch[v]));
-    }
-    ++first[batch[v] + 1];
-  }
-  for (int64_t n = 0; n < graphs; ++n) first[n + 1] += first[n];
-  return first;
-}
 
 int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
@@ -38,7 +25,8 @@ const char* hmeg_cpu_compose_layout_forward(int64_t dtype, const void* masks, co
   using namespace hmeg::cpu;
   return message_of([&] {
     const Variant chosen = checked_variant(variant);
-    const std::vector<int64_t> first = first_symbols(batch, symbols, graphs);
+    std::vector<int64_t> first(graphs + 1);
+    first_symbols("compose_layout", batch, symbols, graphs, first.data());
     const int64_t blocks = blocks_of(channels, kComposeChannels);
     with_scalar_type(dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -62,7 +50,8 @@ const char* hmeg_cpu_compose_layout_backward(int64_t dtype, const void* grad_lay
   using namespace hmeg::cpu;
   return message_of([&] {
     const Variant chosen = checked_variant(variant);
-    const std::vector<int64_t> first = first_symbols(batch, symbols, graphs);
+    std::vector<int64_t> first(graphs + 1);
+    first_symbols("compose_layout", batch, symbols, graphs, first.data());
     const int64_t tiles = blocks_of(pixels, kComposePixels), blocks = blocks_of(channels, kComposeChannels);
     with_scalar_type(dtype, [&](auto zero) {
       using T = decltype(zero);

@@ -7,9 +7,10 @@ import torch
 from ..base import Backend
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
+from .crop_boxes import CropBoxes
 
 
-class CpuBackend(BoxSoftMask, ComposeLayout, Backend):
+class CpuBackend(BoxSoftMask, ComposeLayout, CropBoxes, Backend):
     """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
 
     name = "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 
 from ..pointers import native_extension
@@ -19,5 +21,10 @@ class Launcher:
         self._extension, self._reason = native_extension()
         self._variant = variant
 
+    @property
+    def _entries(self) -> ModuleType:
+        entries: ModuleType = self._extension.cpu  # type: ignore[union-attr]
+        return entries
+
     def _run(self, entry: str, *arguments: int) -> None:
-        getattr(self._extension.cpu, entry)(*arguments, torch.get_num_threads(), self._variant)  # type: ignore[union-attr]
+        getattr(self._entries, entry)(*arguments, torch.get_num_threads(), self._variant)
