@@ -106,5 +106,7 @@ PYBIND11_MODULE(_C, module) {
   Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
   bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
+  bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);
+  bind(cuda, "compose_layout_backward", &hmeg_cuda_compose_layout_backward);
 #endif
 }

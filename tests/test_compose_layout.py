@@ -7,6 +7,7 @@ import pytest
 import torch
 from operator_checks import (
     Problem,
+    cast,
     check_agreement,
     check_compiled,
     check_gradients,
@@ -15,7 +16,7 @@ from operator_checks import (
 )
 from targets import Target, targets
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("compose_layout"), indirect=True)
 
@@ -38,13 +39,35 @@ def problem(symbols: int, graphs: int, channels: int, size: tuple[int, int]) -> 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize(
     ("symbols", "graphs", "channels", "size"),
-    [(11, 4, 24, (16, 20)), (1, 1, 3, (9, 7)), (0, 2, 5, (8, 8)), (0, 0, 5, (8, 8)), (60, 7, 128, (32, 32))],
-    ids=["usual", "one symbol", "no symbols", "no graphs", "large"],
+    [(11, 4, 24, (16, 20)), (1, 1, 3, (9, 7)), (0, 2, 5, (8, 8)), (0, 0, 5, (8, 8)), (37, 2, 70, (6, 20))],
+    ids=["usual", "one symbol", "no symbols", "no graphs", "crowded"],
 )
 def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int, size: tuple[int, int]
 ) -> None:
     check_agreement(problem(symbols, graphs, channels, size), backend, dtype)
+
+
+@EVERYWHERE
+def test_large(backend: Target) -> None:
+    check_agreement(problem(60, 7, 128, (32, 32)), backend, torch.float32)
+
+
+@EVERYWHERE
+def test_many_expressions(backend: Target) -> None:
+    """Kernels whose tiles depend on the amount of work meet both kinds."""
+    check_agreement(problem(150, 270, 20, (2, 12)), backend, torch.float32)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            problem(1, 1, 1, (1, 1)).run(cast(problem(1, 1, 1, (1, 1)).tensors, dtype, "cpu"), backend.name)
+        return
+    for size in ((8, 16), (7, 9)):
+        check_agreement(problem(21, 2, 12, size), backend, dtype)
 
 
 @EVERYWHERE
