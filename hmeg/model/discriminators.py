@@ -87,5 +87,5 @@ class LayoutDiscriminator(nn.Module):
             std = fixed.std(dim=0, correction=1 if len(boxes) > 1 else 0)
             standard = (boxes - fixed.mean(dim=0)) / (std + 1e-7)
             nodes = self.fuse(torch.cat([self.symbol_embedding(symbols), standard], dim=1))
-            nodes, _ = self.convs(nodes, self.relation_embedding.weight, edge_index, edge_type)
+            nodes, _ = self.convs(nodes, self.relation_embedding(edge_type), edge_index)
             return torch.sigmoid(self.judge(self.readout(nodes, batch, num_graphs)))

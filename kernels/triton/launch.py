@@ -5,6 +5,7 @@ from __future__ import annotations
 import triton
 
 from .box_soft_mask import box_soft_mask_backward, box_soft_mask_forward
+from .compose_layout import compose_layout_backward, compose_layout_forward
 from .runtime import interpreted
 
 
@@ -13,4 +14,11 @@ def version() -> str:
     return str(triton.__version__)
 
 
-__all__ = ["box_soft_mask_backward", "box_soft_mask_forward", "interpreted", "version"]
+__all__ = [
+    "box_soft_mask_backward",
+    "box_soft_mask_forward",
+    "compose_layout_backward",
+    "compose_layout_forward",
+    "interpreted",
+    "version",
+]

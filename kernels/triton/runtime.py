@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 import triton
 
 # Read once, as Triton does when it decorates a kernel.
@@ -33,3 +35,14 @@ def kernel(configs: Sequence[triton.Config], key: Sequence[str]) -> Callable[[An
 
 def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda _arguments: value
+
+
+def precision(dtype: torch.dtype) -> str:
+    """How tl.dot multiplies numbers that came as ``dtype``, with sums in float32 (float64 for float64).
+
+    Hopper and Ampere multiply matrices in tensor cores, whose factors have 11 bits (tf32). float16 and bfloat16 fit
+    in. float32 is split in two such numbers, and three products give 22 bits: about what a sum of float32 keeps.
+    """
+    if dtype == torch.float64:
+        return "ieee"
+    return "tf32x3" if dtype == torch.float32 else "tf32"

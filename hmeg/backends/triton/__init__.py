@@ -6,9 +6,10 @@ import torch
 
 from ..base import Backend
 from .box_soft_mask import BoxSoftMask
+from .compose_layout import ComposeLayout
 
 
-class TritonBackend(BoxSoftMask, Backend):
+class TritonBackend(BoxSoftMask, ComposeLayout, Backend):
     """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
 
     name = "triton"
