@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from hmeg.training.settings import ImageTrainingConfig, LayoutTrainingConfig, LoopConfig, option, resolve
+from hmeg.training.settings import (
+    ClassifierTrainingConfig,
+    ImageTrainingConfig,
+    JointTrainingConfig,
+    LayoutTrainingConfig,
+    LoopConfig,
+    option,
+    resolve,
+)
 from hmeg.training.signals import EXIT_STATUS, Interrupted
 
 
@@ -108,17 +116,60 @@ def image(data: Path, out: Path, config: Path | None, resume: bool, **settings: 
     _run(lambda resolved: ImageTrainer(data, out, resolved, resume), ImageTrainingConfig, config, settings, out)
 
 
-@command.command(short_help="Two runs -> one weights file.")
-@click.option("--layout", "layout_run", required=True, type=click.Path(exists=True, path_type=Path), help="Layout run.")
-@click.option("--image", "image_run", required=True, type=click.Path(exists=True, path_type=Path), help="Image run.")
+@command.command(short_help="Train graph -> boxes -> image in one go.")
+@_trainer_options(JointTrainingConfig)
+def joint(data: Path, out: Path, config: Path | None, resume: bool, **settings: Any) -> None:
+    """Train both networks at once: images are drawn at generated boxes, and their losses reach the layout generator."""
+    from hmeg.training.joint_trainer import JointTrainer
+
+    _run(lambda resolved: JointTrainer(data, out, resolved, resume), JointTrainingConfig, config, settings, out)
+
+
+@command.command(short_help="Train the reader of symbols that measures images.")
+@_trainer_options(ClassifierTrainingConfig)
+def classifier(data: Path, out: Path, config: Path | None, resume: bool, **settings: Any) -> None:
+    """Train the small classifier of symbols by which generated images are measured."""
+    from hmeg.training.classifier_trainer import ClassifierTrainer
+
+    _run(
+        lambda resolved: ClassifierTrainer(data, out, resolved, resume), ClassifierTrainingConfig, config, settings, out
+    )
+
+
+_run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@command.command(short_help="Finished runs -> one weights file.")
+@click.option("--layout", "layout_run", type=_run_folder, help="Layout run, with --image.")
+@click.option("--image", "image_run", type=_run_folder, help="Image run, with --layout.")
+@click.option("--joint", "joint_run", type=_run_folder, help="Joint run.")
+@click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights file (.safetensors).")
 @click.option("--licence", default="", help="Licence of the weights, kept in the file.")
-def pack(layout_run: Path, image_run: Path, out: Path, licence: str) -> None:
-    """Join the averaged weights of a layout run and an image run in one float16 weights file."""
-    from hmeg.training.pack import pack_runs
+def pack(
+    layout_run: Path | None,
+    image_run: Path | None,
+    joint_run: Path | None,
+    classifier_run: Path | None,
+    out: Path,
+    licence: str,
+) -> None:
+    """Write averaged weights to one float16 file: of a layout and an image run, of a joint run, or of a classifier."""
+    from torch import nn
 
+    from hmeg.training.pack import pack_classifier_run, pack_joint_run, pack_runs
+
+    model: nn.Module
     try:
-        model = pack_runs(layout_run, image_run, out, licence)
+        match (layout_run, image_run, joint_run, classifier_run):
+            case (Path(), Path(), None, None):
+                model = pack_runs(layout_run, image_run, out, licence)
+            case (None, None, Path(), None):
+                model = pack_joint_run(joint_run, out, licence)
+            case (None, None, None, Path()):
+                model = pack_classifier_run(classifier_run, out, licence)
+            case _:
+                raise click.UsageError("give --layout and --image, or --joint, or --classifier")
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {out.stat().st_size / 1e6:.1f} MB")

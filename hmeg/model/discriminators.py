@@ -60,6 +60,18 @@ class ObjectDiscriminator(nn.Module):
         return self.real_head(features), self.symbol_head(features)
 
 
+class BoxStandardiser(nn.Module):
+    """forward(boxes (V, 4)) -> (V, 4): (b - mean) / (std + 1e-7) per coordinate, statistics carry no gradient."""
+
+    def forward(self, boxes: Tensor) -> Tensor:
+        mean, std = self.statistics(boxes.detach())
+        return (boxes - mean) / (std + 1e-7)
+
+    def statistics(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased standard deviation (4,) each."""
+        return boxes.mean(dim=0), boxes.std(dim=0, correction=1 if len(boxes) > 1 else 0)
+
+
 class LayoutDiscriminator(nn.Module):
     """Is the arrangement of boxes that of a real expression?
 
@@ -73,6 +85,7 @@ class LayoutDiscriminator(nn.Module):
         super().__init__()
         self.symbol_embedding = nn.Embedding(NUM_SYMBOL_ROWS, dim)
         self.relation_embedding = nn.Embedding(NUM_RELATION_ROWS, dim)
+        self.standardise = BoxStandardiser()
         self.fuse = nn.Sequential(nn.Linear(dim + 4, dim), nn.BatchNorm1d(dim), nn.ReLU())
         self.convs = GraphTripleConvStack(dim, dim, dim, 2)
         self.readout = AttentionReadout(dim)
@@ -83,9 +96,6 @@ class LayoutDiscriminator(nn.Module):
         self, symbols: Tensor, boxes: Tensor, edge_index: Tensor, edge_type: Tensor, batch: Tensor, num_graphs: int
     ) -> Tensor:
         with torch.autocast(boxes.device.type, enabled=False):
-            fixed = boxes.detach()
-            std = fixed.std(dim=0, correction=1 if len(boxes) > 1 else 0)
-            standard = (boxes - fixed.mean(dim=0)) / (std + 1e-7)
-            nodes = self.fuse(torch.cat([self.symbol_embedding(symbols), standard], dim=1))
+            nodes = self.fuse(torch.cat([self.symbol_embedding(symbols), self.standardise(boxes)], dim=1))
             nodes, _ = self.convs(nodes, self.relation_embedding(edge_type), edge_index)
             return torch.sigmoid(self.judge(self.readout(nodes, batch, num_graphs)))

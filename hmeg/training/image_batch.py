@@ -92,3 +92,19 @@ class ImageBatches:
         corner = (middle * size - side / 2).round().long().clamp(0, size - side)
         mine = slice(each * self.part.start, each * self.part.stop)
         return Windows(expression[mine] - self.part.start, corner[mine, 1], corner[mine, 0], side)
+
+
+def image_noise(
+    config: ImageTrainingConfig, model: ModelConfig, processes: Processes, batch: ImageBatch, step: int
+) -> Tensor:
+    """Layout noise of a step, on the device; each image's (or window's) from a generator of its own, whoever paints it.
+
+    returns (N or M, layout_noise_dim, S, S) standard normal
+    """
+    painted = batch.graph.num_graphs if batch.windows is None else len(batch.windows.top)
+    side = config.window or model.image_size
+    noise = torch.empty(painted, model.layout_noise_dim, side, side, device=processes.device)
+    for row in range(painted):
+        index = processes.rank * painted + row
+        noise[row].normal_(generator=step_generator(config.seed, step, processes.device, Purpose.IMAGE_NOISE, index))
+    return noise

@@ -16,12 +16,11 @@ from hmeg.model.image_model import ImageModel
 from .averages import AveragedWeights
 from .checkpoints import checkpoints, in_one_line, load_checkpoint
 from .expressions import dataset_digest
-from .image_batch import ImageBatch, ImageBatches
+from .image_batch import ImageBatch, ImageBatches, image_noise
 from .image_losses import ImageDiscriminators, Target, discriminator_losses, generator_losses
 from .images import TrainingImages
 from .loop import Measured, TrainingRun
-from .optimisation import Optimised
-from .order import Purpose, step_generator
+from .optimisation import Optimised, autocast
 from .processes import Processes
 from .settings import ImageTrainingConfig
 from .transfer import pinned, to_device
@@ -44,8 +43,10 @@ class ImageTrainer:
         check_size(self.dataset, self.model_config)
         torch.manual_seed(config.seed)
         self.model = ImageModel(self.model_config).to(self.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
         self.discriminators = ImageDiscriminators(self.model_config.image_channels, config).to(self.device)
+        for network in (self.model, self.discriminators):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
+            self.processes.prepare(network)
         modes = fill_glyphs(self.model, self.dataset, config.seed)
         if config.start_from and not (resume and checkpoints(Path(out))):  # a resumed run has its own weights by now
             self._start_from(Path(config.start_from))
@@ -58,8 +59,8 @@ class ImageTrainer:
         # Adam refuses to have nothing to do.
         self.judging = Optimised(self.discriminators, config) if config.adversarial_scales else None
         if config.compile:
-            for network in (self.model.decoder, *self.discriminators.patch.values()):
-                network.compile()
+            for convolutions in (self.model.decoder, *self.discriminators.patch.values()):
+                convolutions.compile()
         self._generator_losses = self.processes.averaging(self.model, self.generator_losses, unused=True)
         if self.judging:
             self._discriminator_losses = self.processes.averaging(
@@ -111,7 +112,7 @@ class ImageTrainer:
         self.model.train(step < config.frozen_statistics_step)
         batch = to_device(batch, self.device)
         target = self.target(batch)
-        noise = self.noise(batch, step)
+        noise = image_noise(config, self.model_config, self.processes, batch, step)
 
         self.discriminators.requires_grad_(False)
         losses, fake = self._generator_losses(batch, target, noise)
@@ -132,25 +133,13 @@ class ImageTrainer:
             batch.graph, images, batch.windows, batch.symbol_share, self.config.scales, self.model_config.mask_size
         )
 
-    def noise(self, batch: ImageBatch, step: int) -> Tensor:
-        """Layout noise of a step; each image's (or window's) from a generator of its own, whoever paints it."""
-        painted = batch.graph.num_graphs if batch.windows is None else len(batch.windows.top)
-        side = self.config.window or self.model_config.image_size
-        noise = torch.empty(painted, self.model_config.layout_noise_dim, side, side, device=self.device)
-        for row in range(painted):
-            index = self.processes.rank * painted + row
-            noise[row].normal_(
-                generator=step_generator(self.config.seed, step, self.device, Purpose.IMAGE_NOISE, index)
-            )
-        return noise
-
     def generator_losses(
         self, batch: ImageBatch, target: Target, noise: Tensor
     ) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
         """Weighted terms of the generator's loss, and its images."""
         config, boxes = self.config, batch.graph.boxes
         assert boxes is not None
-        with self.autocast():
+        with autocast(self.device, self.config.precision):
             output = self.model(
                 batch.graph, noise, boxes, config.scales, windows=batch.windows, glyph_modes=batch.glyph_modes
             )
@@ -160,12 +149,8 @@ class ImageTrainer:
         """Terms of the discriminators' losses."""
         boxes = target.graph.boxes
         assert boxes is not None
-        with self.autocast():
+        with autocast(self.device, self.config.precision):
             return discriminator_losses(self.config, self.discriminators, fake, boxes, target)
-
-    def autocast(self) -> torch.autocast:
-        """Context for forward passes."""
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def measure(self) -> Measured:
         """What the averaged weights draw of the validation set, at true boxes."""

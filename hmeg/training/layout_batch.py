@@ -15,7 +15,7 @@ from hmeg.model.config import ModelConfig
 from .expressions import Expressions, UnpairedExpressions
 from .order import Purpose, batch_indices, random_rows, step_generator
 from .processes import Processes
-from .settings import LayoutTrainingConfig
+from .settings import AdversarialLayoutConfig
 from .subgraphs import Subgraph, part_of, sample_subgraphs, symbols_of, whole_graphs
 
 
@@ -44,7 +44,7 @@ class LayoutBatches:
     """Makes them: ``LayoutBatches(...)(step)``."""
 
     def __init__(
-        self, dataset: CrohmeDataset, config: LayoutTrainingConfig, model: ModelConfig, processes: Processes
+        self, dataset: CrohmeDataset, config: AdversarialLayoutConfig, model: ModelConfig, processes: Processes
     ) -> None:
         self.config, self.noise_dim, self.processes = config, model.box_noise_dim, processes
         self.paired = Expressions(dataset.graphs, model.layout_prior)

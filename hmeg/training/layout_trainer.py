@@ -45,6 +45,7 @@ class LayoutTrainer:
         torch.manual_seed(config.seed)
         self.model = LayoutGenerator(self.model_config).to(self.device)
         self.discriminator = LayoutDiscriminator().to(self.device)
+        self.processes.prepare(self.discriminator)
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.generating = Optimised(self.model, config)
         self.judging = Optimised(self.discriminator, config, config.discriminator_weight_decay)

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from .settings import LoopConfig
 
 
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Context for forward passes in ``fp32`` or ``bf16``."""
+    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+
+
 class Optimised:
     """A network with its Adam.
 

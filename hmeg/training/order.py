@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     WINDOWS = 1
     IMAGE_NOISE = 2
     FAKES = 3
+    SYMBOLS = 4
 
 
 def batch_indices(size: int, batch_size: int, step: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Two finished runs -> one weights file."""
+"""Finished runs -> one weights file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from torch import nn
 
+from hmeg.evaluation.recogniser import SymbolRecogniser, save_recogniser
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
@@ -22,7 +23,8 @@ def _settings(run: Path) -> dict[str, Any]:
     """A run's settings, fit to be published: of files and folders their names alone."""
     try:
         settings: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-        settings["model"] = str(settings["model"])
+        if settings["trainer"] != "classifier":
+            settings["model"] = str(settings["model"])
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{run / CONFIG} does not hold the settings of a run: {in_one_line(error)}") from error
     return {name: Path(value).name if name in FOLDERS and value else value for name, value in settings.items()}
@@ -36,6 +38,25 @@ def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
     return {**_settings(run), "step": int(state["step"])}
+
+
+def pack_joint_run(run: Path, out: Path, licence: str = "") -> HMEG:
+    """Writes the averaged weights of a joint run, with its settings, to ``out`` (safetensors, float16).
+
+    ValueError if it has no checkpoint, or is a run of another kind.
+    """
+    model = HMEG(ModelConfig.named(_settings(run)["model"]))
+    _save(model, out, {"joint_training": json.dumps(_load_average(run, model)), "licence": licence})
+    return model
+
+
+def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogniser:
+    """Writes the averaged weights of a classifier's run, with its settings, to ``out`` (safetensors, float16)."""
+    recogniser = SymbolRecogniser()
+    metadata = {"training": json.dumps(_load_average(run, recogniser)), "licence": licence}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_recogniser(recogniser, out, metadata)
+    return recogniser
 
 
 def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -> HMEG:
@@ -52,6 +73,10 @@ def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -
         "image_training": json.dumps(_load_average(image_run, model.image_model)),
         "licence": licence,
     }
+    _save(model, out, metadata)
+    return model
+
+
+def _save(model: HMEG, out: Path, metadata: dict[str, str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, out, metadata=metadata)
-    return model

@@ -58,6 +58,13 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def prepare(self, network: nn.Module) -> None:
+        """Makes a network's batch statistics those of all processes (:mod:`hmeg.training.synchronised`)."""
+        if self.count > 1:
+            from .synchronised import synchronise
+
+            synchronise(network)
+
     def averaging(self, network: nn.Module, function: Callable[..., Any], unused: bool) -> Callable[..., Any]:
         """``function``, whose backward pass then averages the gradients of ``network`` over the processes.
 

@@ -16,7 +16,7 @@ import yaml
 
 GRAMMAR = "grammar"  # unpaired expressions drawn from the bundled grammar
 MODELS = ("base", "small")
-FOLDERS = ("start_from", "unpaired", "validation")  # settings that name files or folders
+FOLDERS = ("start_from", "start_layout", "start_image", "unpaired", "validation")  # settings that name files or folders
 KEEP_IMAGES = ("auto", "device", "disk")
 
 
@@ -89,7 +89,6 @@ class LoopConfig:
 class ValidatedConfig(LoopConfig):
     """Settings of trainers that look at a validation set now and then."""
 
-    model: str = setting("base", "Model configuration.", MODELS)
     validation: str = setting("", "Prepared validation set to measure on during training.")
     validate_every: int = setting(5000, "Steps between measurements on --validation.")
     validation_limit: int = setting(0, "Measure on the first expressions only; 0: on all.")
@@ -101,19 +100,13 @@ class ValidatedConfig(LoopConfig):
 
 
 @dataclass(frozen=True)
-class LayoutTrainingConfig(ValidatedConfig):
-    """Settings of layout training; the defaults are the published schedule."""
+class AdversarialLayoutConfig(ValidatedConfig):
+    """Settings of what the layout discriminator judges."""
 
-    trainer: ClassVar[str] = "layout"
-
-    batch_size: int = setting(64, "Expressions a step, all processes together.")
-    learning_rate: float = setting(5e-5, "Adam's learning rate.")
-    box_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
-    adversarial_weight: float = setting(0.2, "Factor of the least-squares adversarial losses.")
-    discriminator_weight_decay: float = setting(1e-4, "Weight decay of the discriminator's Adam.")
     lim: bool = setting(True, "Less-is-More: the discriminator judges sampled sub-graphs instead of whole graphs.")
     unpaired: str = setting(GRAMMAR, "Expressions without handwriting: grammar, or a file of LaTeX lines.")
     unpaired_share: float = setting(0.5, "Share of the steps whose adversarial term is about unpaired expressions.")
+    discriminator_weight_decay: float = setting(1e-4, "Weight decay of the layout discriminator's Adam.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,11 +115,25 @@ class LayoutTrainingConfig(ValidatedConfig):
 
 
 @dataclass(frozen=True)
+class LayoutTrainingConfig(AdversarialLayoutConfig):
+    """Settings of layout training; the defaults are the published schedule."""
+
+    trainer: ClassVar[str] = "layout"
+
+    model: str = setting("base", "Model configuration.", MODELS)
+    batch_size: int = setting(64, "Expressions a step, all processes together.")
+    learning_rate: float = setting(5e-5, "Adam's learning rate.")
+    box_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
+    adversarial_weight: float = setting(0.2, "Factor of the least-squares adversarial losses.")
+
+
+@dataclass(frozen=True)
 class ImageTrainingConfig(ValidatedConfig):
     """Settings of image training; the defaults are the published schedule."""
 
     trainer: ClassVar[str] = "image"
 
+    model: str = setting("base", "Model configuration.", MODELS)
     steps: int = setting(200_000, "Optimisation steps in all.")
     start_from: str = setting("", "Folder of a run of the same kind whose weights to start from.")
     precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
@@ -176,6 +183,38 @@ class ImageTrainingConfig(ValidatedConfig):
                 raise ValueError(
                     f"at --adversarial-scales {scale} critics see {side} pixels of a window, they need {SMALLEST_IMAGE}"
                 )
+
+
+@dataclass(frozen=True)
+class JointTrainingConfig(ImageTrainingConfig, AdversarialLayoutConfig):
+    """Settings of joint training; the defaults are the sum of the published losses."""
+
+    trainer: ClassVar[str] = "joint"
+
+    start_layout: str = setting("", "Folder of a layout run whose weights to start from.")
+    start_image: str = setting("", "Folder of an image run whose weights to start from.")
+    layout_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
+    layout_adversarial_weight: float = setting(0.2, "Factor of the layout's least-squares adversarial losses.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window:
+            raise ValueError("--window is for image training: joint training draws symbols where it puts them")
+
+
+@dataclass(frozen=True)
+class ClassifierTrainingConfig(ValidatedConfig):
+    """Settings of the symbol classifier's training; the defaults are those of the bundled one."""
+
+    trainer: ClassVar[str] = "classifier"
+
+    steps: int = setting(1_380, "Optimisation steps in all; an epoch of CROHME has 276.")
+    batch_size: int = setting(32, "Expressions a step, with all their symbols; all processes together.")
+    learning_rate: float = setting(2e-3, "Adam's learning rate.")
+    schedule: str = setting("cosine", "Of the learning rate; cosine decays to zero.", ("constant", "cosine"))
+    ema_decay: float = setting(0.99, "Decay per step of the averaged weights.")
+    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
+    validate_every: int = setting(1000, "Steps between measurements on --validation.")
 
 
 def option(name: str) -> str:

@@ -1,0 +1,135 @@
+"""Training of the symbol classifier that measures generated images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hmeg.data.crohme import CrohmeDataset
+from hmeg.evaluation.recogniser import SIDE, SymbolRecogniser, cut_windows, windows_of
+from hmeg.evaluation.symbols import accuracy_on
+from hmeg.graph import GraphBatch
+
+from .averages import AveragedWeights
+from .expressions import Expressions, dataset_digest
+from .images import TrainingImages
+from .loop import Measured, TrainingRun
+from .optimisation import Optimised, autocast
+from .order import Purpose, batch_indices, step_generator
+from .processes import Processes
+from .settings import ClassifierTrainingConfig
+from .transfer import pinned, to_device
+
+_SHIFT, _GROWTH = 0.06, 0.15  # of windows, as shares of their sides
+_FAINTEST, _BLURRED, _NOISE = 0.4, 0.3, 0.1
+
+
+@dataclass
+class SymbolBatch:
+    """Expressions, their images, and what is random in the look at their symbols.
+
+    draws (V, 6) uniform: shift in x and y, growth, faintness, whether blurred, how noisy · noise (V, 1, 32, 32) normal
+    """
+
+    graph: GraphBatch
+    pixels: Tensor
+    draws: Tensor
+    noise: Tensor
+
+
+class ClassifierTrainer:
+    """Trains a SymbolRecogniser on all symbols of a prepared data set, in one process.
+
+    Windows are shifted and scaled a little, ink is made fainter, blurred and noisy: generated images are like that.
+    """
+
+    unit = "expr"
+
+    def __init__(
+        self, data: Path | str, out: Path | str, config: ClassifierTrainingConfig, resume: bool = False
+    ) -> None:
+        self.config = config
+        self.processes = Processes.join(config.device)
+        if self.processes.count > 1:
+            raise ValueError("the classifier is trained by one process")
+        self.device = self.processes.device
+        self.dataset = CrohmeDataset(data, config.max_symbols)
+        self.expressions = Expressions(self.dataset.graphs, with_typeset=False)
+        self.images = TrainingImages(self.dataset, self.device, "disk")
+        self.validation = CrohmeDataset(config.validation) if config.validation else None
+        torch.manual_seed(config.seed)
+        self.model = SymbolRecogniser().to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
+        self.ema = AveragedWeights(self.model, config.ema_decay)
+        self.learning = Optimised(self.model, config)
+        self.run = TrainingRun(
+            out,
+            config,
+            {"model": self.model, "ema": self.ema, "optimizer": self.learning},
+            {"data set": dataset_digest(self.dataset)},
+            self.processes,
+            resume,
+        )
+
+    def train(self) -> None:
+        """Runs to the configured number of steps."""
+        self.run.go(self)
+
+    def rows(self, step: int) -> np.ndarray:
+        """Rows of the training set that a step learns from."""
+        return batch_indices(len(self.dataset), self.config.batch_size, step, self.config.seed)
+
+    def prepare(self, step: int) -> SymbolBatch:
+        """A step's batch, on the CPU."""
+        rows = self.rows(step)
+        graph = self.expressions.batch(rows)
+        count = len(graph.symbols)
+        generator = step_generator(self.config.seed, step, "cpu", Purpose.SYMBOLS)
+        batch = SymbolBatch(
+            graph,
+            self.images.prepare(rows),
+            torch.rand((count, 6), generator=generator),
+            torch.randn((count, 1, SIDE, SIDE), generator=generator),
+        )
+        return pinned(batch) if self.device.startswith("cuda") else batch
+
+    def describe(self, step: int) -> str:
+        """The training expressions of a step, by name."""
+        return ", ".join(self.dataset.names[int(row)] for row in self.rows(step))
+
+    def step(self, step: int, batch: SymbolBatch) -> dict[str, Tensor]:
+        """One optimisation step."""
+        batch = to_device(batch, self.device)
+        ink = varied_ink(self.images.take(batch.pixels, 1), batch)
+        with autocast(self.device, self.config.precision):
+            logits = self.model(ink)
+        losses = {"class": F.cross_entropy(logits.float(), batch.graph.symbols)}
+        losses["gradient"] = self.learning.update(losses, step)
+        self.ema.update(self.model)
+        return losses
+
+    def measure(self) -> Measured:
+        """Accuracy of the averaged weights on the validation set's symbols."""
+        assert self.validation is not None
+        limit = self.config.validation_limit
+        return Measured({"accuracy": accuracy_on(self.ema.module, self.validation, limit)})
+
+
+def varied_ink(images: Tensor, batch: SymbolBatch) -> Tensor:
+    """Ink (V, 1, 32, 32) of the batch's symbols, each looked at a little differently."""
+    assert batch.graph.boxes is not None
+    draws = 2 * batch.draws - 1
+    windows = windows_of(batch.graph.boxes)
+    middle, side = (windows[:, :2] + windows[:, 2:]) / 2, windows[:, 2:] - windows[:, :2]
+    middle = middle + _SHIFT * side * draws[:, :2]
+    half = side / 2 * (1 + _GROWTH * draws[:, 2:3])
+    ink = cut_windows(images.contiguous(), torch.cat([middle - half, middle + half], dim=1), batch.graph.batch)
+    faintness, blurred, noisy = batch.draws[:, 3:, None, None].unbind(1)
+    ink = ink * (_FAINTEST + (1 - _FAINTEST) * faintness[:, None])
+    ink = torch.where(blurred[:, None] < _BLURRED, F.avg_pool2d(ink, 3, stride=1, padding=1), ink)
+    return (ink + _NOISE * noisy[:, None] * batch.noise).contiguous(memory_format=torch.channels_last)
