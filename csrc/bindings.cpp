@@ -9,10 +9,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "attention_readout.h"
 #include "box_soft_mask.h"
 #include "compose_layout.h"
 #include "crop_boxes.h"
 #include "cpu/variants.h"
+#include "triple_message.h"
 
 namespace py = pybind11;
 
@@ -94,6 +96,8 @@ PYBIND11_MODULE(_C, module) {
 
   // ValueError: all that these refuse are arguments.
   Entries<std::invalid_argument> cpu{module.def_submodule("cpu", "Kernels for the CPU.")};
+  bind(cpu, "attention_readout_forward", &hmeg_cpu_attention_readout_forward);
+  bind(cpu, "attention_readout_backward", &hmeg_cpu_attention_readout_backward);
   bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
   bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
   cpu.module.def("crop_boxes_scratch", &hmeg::crop_boxes_scratch, "Scalars of workspace a thread.");
@@ -101,10 +105,16 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
   bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
   bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
+  bind(cpu, "triple_message_hidden", &hmeg_cpu_triple_message_hidden);
+  bind(cpu, "triple_message_pool", &hmeg_cpu_triple_message_pool);
+  bind(cpu, "triple_message_unpool", &hmeg_cpu_triple_message_unpool);
+  bind(cpu, "triple_message_scatter", &hmeg_cpu_triple_message_scatter);
 
 #ifdef HMEG_WITH_CUDA
   Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
   bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
+  bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);
+  bind(cuda, "compose_layout_backward", &hmeg_cuda_compose_layout_backward);
 #endif
 }

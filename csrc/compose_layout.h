@@ -16,4 +16,14 @@ const char* hmeg_cpu_compose_layout_backward(int64_t dtype, const void* grad_lay
                                              const void* features, const int64_t* batch, void* grad_masks,
                                              void* grad_features, int64_t symbols, int64_t graphs, int64_t channels,
                                              int64_t pixels, int64_t threads, int64_t variant);
+
+// On a GPU nothing can tell of a batch that is not as promised without waiting for it: such symbols are left out of the
+// layout, and their gradients are not written.
+const char* hmeg_cuda_compose_layout_forward(int64_t dtype, const void* masks, const void* features,
+                                             const int64_t* batch, void* layout, int64_t symbols, int64_t graphs,
+                                             int64_t channels, int64_t pixels, void* stream);
+const char* hmeg_cuda_compose_layout_backward(int64_t dtype, const void* grad_layout, const void* masks,
+                                              const void* features, const int64_t* batch, void* grad_masks,
+                                              void* grad_features, int64_t symbols, int64_t graphs, int64_t channels,
+                                              int64_t pixels, void* stream);
 }

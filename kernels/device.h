@@ -11,9 +11,13 @@
 #include <cuda_runtime.h>
 
 #define HMEG_KERNEL __global__ void
+// A kernel that is launched in blocks of `threads`, kept to the registers with which `blocks` of them fit one multiprocessor.
+#define HMEG_KERNEL_FITTED(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define HMEG_DEVICE __device__ __forceinline__
-// An array of `count` (a compile-time constant) T in shared memory, one per block.
-#define HMEG_SHARED(T, name, count) __shared__ T name[count]
+// An array of `count` (a compile-time constant) T in shared memory, one per block; it starts at a multiple of 16 bytes.
+#define HMEG_SHARED(T, name, count) __shared__ __align__(16) T name[count]
+// Before a loop whose body is to be repeated, so that arrays indexed by its counter stay in registers.
+#define HMEG_UNROLL _Pragma("unroll")
 
 namespace hmeg {
 
@@ -31,8 +35,45 @@ template <typename A>
 HMEG_DEVICE A shuffle_down(A value, int distance) {
   return __shfl_down_sync(0xffffffffu, value, distance);
 }
+template <typename A>
+HMEG_DEVICE A shuffle_up(A value, int distance) {
+  return __shfl_up_sync(0xffffffffu, value, distance);
+}
+// In how many lanes of the warp `condition` holds.
+HMEG_DEVICE int count_lanes(bool condition) { return __popc(__ballot_sync(0xffffffffu, condition)); }
 template <typename Wide>
 HMEG_DEVICE void check_alignment(const Wide*) {}
+// *to (in global memory) = value, in one access where it has 16 bytes; nvcc may store the items of a struct one by one.
+template <typename Wide>
+HMEG_DEVICE void store_whole(Wide* to, const Wide& value) {
+  if constexpr (sizeof(Wide) == 16) {
+    uint4 words;
+    __builtin_memcpy(&words, &value, sizeof words);
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(words.x),
+                 "r"(words.y), "r"(words.z), "r"(words.w)
+                 : "memory");
+  } else {
+    *to = value;
+  }
+}
+
+HMEG_DEVICE float exponential(float value) { return expf(value); }
+HMEG_DEVICE double exponential(double value) { return exp(value); }
+HMEG_DEVICE float square_root(float value) { return sqrtf(value); }
+HMEG_DEVICE double square_root(double value) { return sqrt(value); }
+HMEG_DEVICE float round_down(float value) { return floorf(value); }
+HMEG_DEVICE double round_down(double value) { return floor(value); }
+// max(value, 0), NaN for NaN, in one instruction.
+HMEG_DEVICE float positive_part(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float out;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(out) : "f"(value));
+  return out;
+#else
+  return value < 0.0f ? 0.0f : value;
+#endif
+}
+HMEG_DEVICE double positive_part(double value) { return value < 0.0 ? 0.0 : value; }
 
 HMEG_DEVICE float widen(float value) { return value; }
 HMEG_DEVICE double widen(double value) { return value; }
@@ -100,7 +141,14 @@ template <int kCount, typename T>
 HMEG_DEVICE void store_pack(T* to, const Pack<T, kCount>& pack) {
   auto* const target = reinterpret_cast<Pack<T, kCount>*>(to);
   check_alignment(target);
-  *target = pack;
+  store_whole(target, pack);
+}
+
+// kCount neighbours of an array in shared memory, the first of them at a multiple of kCount.
+template <int kCount, typename Array>
+HMEG_DEVICE auto load_shared(const Array& array, int first) {
+  static_cast<void>(array[first + kCount - 1]);  // in the emulator: is it inside?
+  return load_pack<kCount>(&array[first]);
 }
 
 // The sum of `value` over the warp, in every lane; always added in the same order.
@@ -108,6 +156,26 @@ template <typename A>
 HMEG_DEVICE A warp_sum(A value) {
   for (int mask = 16; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
   return value;
+}
+
+// Sums kCount (a multiple of 32) values over the warp, each in a fixed order: lane l receives the sums of the kCount / 32
+// values from kCount / 32 * l on, as the first of `values`. Takes kCount shuffles where warp_sum would take 5 kCount.
+template <int kCount, typename A>
+HMEG_DEVICE void warp_sum_scattered(A (&values)[kCount]) {
+  static_assert(kCount % 32 == 0, "every lane receives as many sums");
+  const int lane = thread_index() % 32;
+  HMEG_UNROLL
+  for (int bit = 0; bit < 5; ++bit) {
+    const int mask = 16 >> bit, half = kCount >> (bit + 1);
+    const bool upper = (lane & mask) != 0;
+    HMEG_UNROLL
+    for (int k = 0; k < kCount / 2; ++k) {
+      if (k < half) {
+        const A kept = upper ? values[k + half] : values[k], given = upper ? values[k] : values[k + half];
+        values[k] = kept + shuffle_xor(given, mask);
+      }
+    }
+  }
 }
 
 // Replaces every values[k] by its sum over the block's threads, in every thread; always added in the same order.
@@ -126,6 +194,10 @@ HMEG_DEVICE void block_sum(A (&values)[kCount]) {
   }
   sync_block();  // nobody may write `partial` again before everybody has read it
 }
+
+// An H100 has 132 multiprocessors; a launch of fewer blocks than this leaves some of them with little to do, and is better
+// cut into smaller blocks.
+constexpr int64_t kFewBlocks = 264;
 
 // Whether kCount-wide accesses may be used on rows of `width` items that start at `base`.
 template <int kCount, typename T>

@@ -12,6 +12,7 @@ from operator_checks import (
     check_gradients,
     check_registration,
     check_repeatable,
+    differentiated,
 )
 from targets import Target, targets
 
@@ -64,7 +65,16 @@ def test_gradcheck_and_repeatable(backend: Target) -> None:
     check_repeatable(problem(40, 5, 16), backend, torch.float32)
 
 
-@pytest.mark.parametrize("backend", ["reference"], indirect=True)
+@pytest.mark.parametrize("backend", ["cpu-portable"], indirect=True)
+@pytest.mark.parametrize("batch", [[0, 2], [-1, 0], [1, 0]], ids=str)
+def test_batch_out_of_range_or_order(backend: Target, batch: list[int]) -> None:
+    given = problem(2, 2, 4)
+    given.tensors["batch"] = torch.tensor(batch)
+    with pytest.raises(ValueError, match="attention_readout: batch must be non-decreasing and in"):
+        differentiated(lambda t: given.run(t, backend.name), given.tensors, given.leaves())
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu-portable"], indirect=True)
 def test_registered_and_compiled(backend: Target) -> None:
     given = problem(5, 2, 4)
     x, weight = (given.tensors[n].float().requires_grad_() for n in ("x", "weight"))

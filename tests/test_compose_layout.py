@@ -54,6 +54,12 @@ def test_large(backend: Target) -> None:
 
 
 @EVERYWHERE
+def test_many_expressions(backend: Target) -> None:
+    """Kernels whose tiles depend on the amount of work meet both kinds."""
+    check_agreement(problem(150, 270, 20, (2, 12)), backend, torch.float32)
+
+
+@EVERYWHERE
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
     if dtype not in backend.dtypes:

@@ -131,7 +131,7 @@ def image_model_given_boxes() -> Results:
     first = model.encoder.convs.layers[0]
     edges0 = model.encoder.relation_embedding(g.edge_type)
     node0, edge0 = first(model.encoder.symbol_embedding(g.symbols), edges0, g.edge_index)
-    nodes, edges = model.encoder(g.symbols, g.edge_index, g.edge_type)
+    nodes, edges = model.encoder(g.symbols, g.edge_index, g.edge_type, return_edges=True)
     out = model(g, noise(1234, (3, 32, 256, 256)), g.boxes, relation_scores=True)
     layout_64 = ops.compose_layout(out.masks, nodes, g.batch, g.num_graphs)
     assert out.relation_scores is not None

@@ -229,7 +229,7 @@ def registered(form: dict[str, bool], backend: str) -> tuple[tuple[object, ...],
     return forward, (*grads, new_x, pooled, signs, *plain, "avg", return_edges, backend)
 
 
-@pytest.mark.parametrize("backend", ["reference"], indirect=True)
+@pytest.mark.parametrize("backend", ["reference", "cpu-portable"], indirect=True)
 @pytest.mark.parametrize("form", FORMS)
 def test_registered(backend: Target, form: str) -> None:
     forward, backward = registered(FORMS[form], backend.name)
@@ -237,7 +237,7 @@ def test_registered(backend: Target, form: str) -> None:
     check_registration("triple_message_backward", backward)
 
 
-@pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("reference", "inductor")],
+@pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("cpu-portable", "inductor")],
                          indirect=["backend"])  # fmt: skip
 def test_compiled(backend: Target, compiler: str) -> None:
     check_compiled(problem(*GRAPHS["complete"], channels=4, hidden=5, out=3), backend, compiler)

@@ -97,5 +97,5 @@ class LayoutDiscriminator(nn.Module):
     ) -> Tensor:
         with torch.autocast(boxes.device.type, enabled=False):
             nodes = self.fuse(torch.cat([self.symbol_embedding(symbols), self.standardise(boxes)], dim=1))
-            nodes, _ = self.convs(nodes, self.relation_embedding(edge_type), edge_index)
+            nodes, _ = self.convs(nodes, self.relation_embedding.weight, edge_index, edge_type)
             return torch.sigmoid(self.judge(self.readout(nodes, batch, num_graphs)))

@@ -98,7 +98,7 @@ class ImageModel(nn.Module):
         if boxes is not None and tuple(boxes.shape) != (len(graph.symbols), 4):
             raise ValueError(f"boxes must be ({len(graph.symbols)}, 4), got {tuple(boxes.shape)}")
         with torch.autocast(noise.device.type, enabled=False):
-            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type)
+            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, structure=graph.structure)
             predicted = self.box_head(nodes)
             used = predicted if boxes is None else boxes
             masks = self.mask_refiner(used)

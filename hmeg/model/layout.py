@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hmeg import ops
 from hmeg.graph import GraphBatch
 
 from .config import ModelConfig
@@ -14,16 +15,11 @@ _NUM_BOX_NUMBERS = 8
 _SMALLEST_SIDE = 1 / 256
 
 
-def segment_sum(x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
-    """x (V, C), batch (V,) -> (N, C): sums of the rows of each expression, 0 where there is none. Differentiable."""
-    return x.new_zeros((num_graphs, x.shape[1])).index_add(0, batch, x)
-
-
 class AttentionReadout(nn.Module):
     """One vector per expression: its symbols weighted by their agreement with the expression's context.
 
     With W = ``weight``: c = tanh(mean over symbols of x W), score_v = sigmoid(x_v . c), g = sum of score_v x_v.
-    forward(x (V, C), batch (V,), num_graphs) -> (N, C).
+    forward(x (V, C), batch (V,), num_graphs) -> (N, C), by :func:`hmeg.ops.attention_readout`.
     """
 
     def __init__(self, dim: int) -> None:
@@ -32,11 +28,7 @@ class AttentionReadout(nn.Module):
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
-        count = x.new_zeros(num_graphs).index_add(0, batch, x.new_ones(len(x)))
-        mean = segment_sum(x, batch, num_graphs) / count.clamp(min=1)[:, None]
-        context = torch.tanh(mean @ self.weight)
-        score = torch.sigmoid((x * context[batch]).sum(dim=1, keepdim=True))
-        return segment_sum(score * x, batch, num_graphs)
+        return ops.attention_readout(x, self.weight, batch, num_graphs)
 
 
 class LayoutGenerator(nn.Module):
@@ -78,7 +70,7 @@ class LayoutGenerator(nn.Module):
         with torch.autocast(graph.symbols.device.type, enabled=False):
             prior = self._prior(graph) if self.config.layout_prior else None
             extra = None if prior is None else self.prior_embedding(prior)
-            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, extra)
+            nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, extra, graph.structure)
             whole = self.readout(nodes, graph.batch, graph.num_graphs)
             read = torch.cat([nodes, whole[graph.batch], noise], dim=1)
             boxes: Tensor

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hmeg import ops
 from hmeg.graph import vocabulary
-from hmeg.ops.weights import TripleWeights
+from hmeg.ops import EdgeStructure, TripleWeights
 
 # Class 0 (the reserved __image__), the 101 symbols, and one spare row that the published networks carry too.
 NUM_SYMBOL_ROWS = vocabulary.NUM_SYMBOL_CLASSES + 1
@@ -32,7 +32,8 @@ class GraphTripleConv(nn.Module):
     """One triple convolution, C -> C' channels with K hidden, average pooling (:func:`hmeg.ops.triple_message`).
 
     forward(x (V, C), edge_attr (E, C), edge_index (2, E)) -> x' (V, C'), edge_attr' (E, C'), both non-negative.
-    Differentiable in x, edge_attr and the weights.
+    Differentiable in x, edge_attr and the weights. ``edge_type``, ``structure`` and ``return_edges`` as the operator
+    has them.
     """
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
@@ -46,12 +47,24 @@ class GraphTripleConv(nn.Module):
         linears = (self.edge.hidden, self.edge.out, self.node.hidden, self.node.out)
         return TripleWeights(*itertools.chain.from_iterable((linear.weight, linear.bias) for linear in linears))
 
-    def forward(self, x: Tensor, edge_attr: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.triple_message(x, edge_attr, edge_index, self.weights, "avg")
+    def forward(
+        self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None = None,
+        structure: EdgeStructure | None = None, return_edges: bool = True,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        return ops.triple_message(
+            x, edge_attr, edge_index, self.weights, "avg",
+            edge_type=edge_type, structure=structure, return_edges=return_edges,
+        )  # fmt: skip
 
 
 class GraphTripleConvStack(nn.Module):
-    """Several triple convolutions one after another; the first goes from ``in_dim`` to ``dim`` channels."""
+    """Several triple convolutions one after another; the first goes from ``in_dim`` to ``dim`` channels.
+
+    forward(x (V, in_dim), relations (R, in_dim), edge_index (2, E), edge_type (E,), structure=None, return_edges=False)
+    -> nodes (V, dim), edges (E, dim). Edge i starts from relations[edge_type[i]]; a structure
+    (:func:`hmeg.ops.edge_structure`) that is not given is made once for all layers. Edges of the last layer are made
+    for ``return_edges`` only: otherwise they are an empty (0, dim).
+    """
 
     def __init__(self, in_dim: int, hidden_dim: int, dim: int, num_layers: int) -> None:
         super().__init__()
@@ -59,16 +72,25 @@ class GraphTripleConvStack(nn.Module):
             GraphTripleConv(in_dim if i == 0 else dim, hidden_dim, dim) for i in range(num_layers)
         )
 
-    def forward(self, x: Tensor, edge_attr: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        for layer in self.layers:
-            x, edge_attr = layer(x, edge_attr, edge_index)
+    def forward(
+        self, x: Tensor, relations: Tensor, edge_index: Tensor, edge_type: Tensor,
+        structure: EdgeStructure | None = None, return_edges: bool = False,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        if structure is None and edge_index.device.type != "cpu":  # on the CPU nothing reads it
+            structure = ops.edge_structure(edge_index, len(x))
+        types: Tensor | None = edge_type
+        edge_attr, last = relations, len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            x, edge_attr = layer(x, edge_attr, edge_index, types, structure, return_edges or i < last)
+            types = None  # from here on every edge has features of its own
         return x, edge_attr
 
 
 class GraphEncoder(nn.Module):
     """Embeddings of symbols and relations, then a stack of triple convolutions.
 
-    forward(symbols (V,), edge_index (2, E), edge_type (E,), extra=None) -> nodes (V, dim), edges (E, dim).
+    forward(symbols (V,), edge_index (2, E), edge_type (E,), extra=None, structure=None, return_edges=False)
+    -> nodes (V, dim), edges (E, dim) or (0, dim), see :class:`GraphTripleConvStack`.
     extra (V, embedding_dim), if given, is added to the symbols' embeddings.
     """
 
@@ -79,12 +101,13 @@ class GraphEncoder(nn.Module):
         self.convs = GraphTripleConvStack(embedding_dim, hidden_dim, dim, num_layers)
 
     def forward(
-        self, symbols: Tensor, edge_index: Tensor, edge_type: Tensor, extra: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, symbols: Tensor, edge_index: Tensor, edge_type: Tensor, extra: Tensor | None = None,
+        structure: EdgeStructure | None = None, return_edges: bool = False,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         embedded = self.symbol_embedding(symbols)
-        nodes: tuple[Tensor, Tensor] = self.convs(
-            embedded if extra is None else embedded + extra, self.relation_embedding(edge_type), edge_index
-        )
+        x = embedded if extra is None else embedded + extra
+        relations = self.relation_embedding.weight
+        nodes: tuple[Tensor, Tensor] = self.convs(x, relations, edge_index, edge_type, structure, return_edges)
         return nodes
 
 

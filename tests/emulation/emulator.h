@@ -5,6 +5,7 @@
 // warps and blocks in ascending, descending and random order, results that depend on the order.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,7 +14,9 @@
 #include <string>
 
 #define HMEG_KERNEL void
+#define HMEG_KERNEL_FITTED(threads, blocks) void
 #define HMEG_DEVICE inline
+#define HMEG_UNROLL
 #define HMEG_SHARED(T, name, count)                                                        \
   const ::hmeg::emulation::SharedArray<T> name(                                            \
       ::hmeg::emulation::shared_memory([] { static char site; return static_cast<const void*>(&site); }(), \
@@ -104,11 +107,36 @@ A shuffle_down(A value, int distance) {
   return shuffle_from(value, lane + distance < 32 ? lane + distance : lane);
 }
 
+template <typename A>
+A shuffle_up(A value, int distance) {
+  const int lane = thread_index() % 32;
+  return shuffle_from(value, lane >= distance ? lane - distance : lane);
+}
+inline int count_lanes(bool condition) {
+  int count = condition ? 1 : 0;
+  for (int mask = 16; mask > 0; mask /= 2) count += shuffle_xor(count, mask);
+  return count;
+}
+
+inline float exponential(float value) { return std::exp(value); }
+inline double exponential(double value) { return std::exp(value); }
+inline float square_root(float value) { return std::sqrt(value); }
+inline double square_root(double value) { return std::sqrt(value); }
+inline float round_down(float value) { return std::floor(value); }
+inline double round_down(double value) { return std::floor(value); }
+inline float positive_part(float value) { return value < 0.0f ? 0.0f : value; }
+inline double positive_part(double value) { return value < 0.0 ? 0.0 : value; }
+
 template <typename Wide>
 void check_alignment(const Wide* address) {
   if (reinterpret_cast<std::uintptr_t>(address) % alignof(Wide) != 0) {
     throw emulation::Error("misaligned access of " + std::to_string(sizeof(Wide)) + " bytes");
   }
+}
+
+template <typename Wide>
+void store_whole(Wide* to, const Wide& value) {
+  *to = value;
 }
 
 template <int kBlock, typename... Parameters, typename... Arguments>

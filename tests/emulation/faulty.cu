@@ -1,4 +1,4 @@
-// Kernels with the faults that the emulator must find, and two correct ones; test_emulator.py runs them.
+// Kernels with the faults that the emulator must find, and correct ones; test_emulator.py runs them.
 #include "device.h"
 
 namespace hmeg {
@@ -57,6 +57,30 @@ HMEG_KERNEL shift_down(const float* in, float* out) {
   out[thread_index()] = shuffle_down(in[thread_index()], 3);
 }
 
+HMEG_KERNEL shift_up(const float* in, float* out) { out[thread_index()] = shuffle_up(in[thread_index()], 3); }
+
+HMEG_KERNEL count_positive(const float* in, float* out) {
+  out[thread_index()] = static_cast<float>(count_lanes(in[thread_index()] > 0.0f));
+}
+
+// Value k of a lane is k + 1 times its number.
+HMEG_KERNEL scattered_sums(const float* in, float* out) {
+  float values[64];
+  for (int k = 0; k < 64; ++k) values[k] = static_cast<float>(k + 1) * in[thread_index()];
+  warp_sum_scattered<64>(values);
+  out[2 * thread_index()] = values[0];
+  out[2 * thread_index() + 1] = values[1];
+}
+
+// Reads four neighbours in shared memory that begin kFirst after a multiple of four.
+template <int kFirst>
+HMEG_KERNEL shared_packs(const float* in, float* out) {
+  HMEG_SHARED(float, staged, kBlock);
+  staged[thread_index()] = in[thread_index()];
+  sync_block();
+  out[thread_index()] = load_shared<4>(staged, thread_index() / 4 * 4 + kFirst).items[thread_index() % 4];
+}
+
 }  // namespace
 }  // namespace hmeg
 
@@ -75,6 +99,12 @@ extern "C" const char* hmeg_cuda_case(int64_t which, const void* in, void* out, 
     case 6: return launch<kBlock>(too_much_shared, blocks, nullptr, to);
     case 7: return launch<kBlock>(sums, blocks, nullptr, from, to);
     case 8: return launch<kBlock>(shift_down, blocks, nullptr, from, to);
+    case 10: return launch<kBlock>(shift_up, blocks, nullptr, from, to);
+    case 11: return launch<kBlock>(count_positive, blocks, nullptr, from, to);
+    case 12: return launch<kBlock>(scattered_sums, blocks, nullptr, from, to);
+    case 13: return launch<kBlock>(shared_packs<0>, blocks, nullptr, from, to);
+    case 14: return launch<kBlock>(shared_packs<1>, blocks, nullptr, from, to);
+    case 15: return launch<kBlock>(shared_packs<4>, blocks, nullptr, from, to);
     default: return "no such case";
   }
 }

@@ -48,6 +48,8 @@ def test_missing_barrier_reads_poison(library: Library, order: str) -> None:
         (4, "a shuffle that only 31 lanes of a warp reached"),
         (5, "misaligned access of 16 bytes"),
         (6, "49160 bytes of shared memory"),
+        (14, r"index 64 in a shared array of 64|misaligned access of 16 bytes"),
+        (15, "index 67 in a shared array of 64"),
     ],
 )
 @pytest.mark.parametrize("order", ORDERS)
@@ -85,6 +87,33 @@ def test_shuffle_down_keeps_the_last_lanes(library: Library) -> None:
     for warp in range(2):
         lanes = given[32 * warp : 32 * warp + 32]
         assert np.array_equal(result[32 * warp : 32 * warp + 32], np.concatenate([lanes[3:], lanes[-3:]]))
+
+
+def test_shuffle_up_keeps_the_first_lanes(library: Library) -> None:
+    library.set_order("random", seed=1)
+    given, result = run(library, 10)
+    for warp in range(2):
+        lanes = given[32 * warp : 32 * warp + 32]
+        assert np.array_equal(result[32 * warp : 32 * warp + 32], np.concatenate([lanes[:3], lanes[:-3]]))
+
+
+def test_count_lanes_counts_its_own_warp(library: Library) -> None:
+    library.set_order("random", seed=2)
+    given, result = run(library, 11)
+    assert np.array_equal(result, np.repeat((given.reshape(2, 32) > 0).sum(axis=1), 32))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_scattered_sums_reach_their_lanes(library: Library, order: str) -> None:
+    library.set_order(order, seed=4)
+    given, result = run(library, 12, outputs=2 * BLOCK)
+    want = given.reshape(2, 32).sum(axis=1)[:, None] * np.arange(1, 65)
+    np.testing.assert_allclose(result.reshape(2, 64), want, rtol=1e-4)
+
+
+def test_shared_packs_are_read_where_they_fit(library: Library) -> None:
+    given, result = run(library, 13)
+    assert np.array_equal(result, given)
 
 
 def test_write_outside_a_tensor_is_found(library: Library) -> None:

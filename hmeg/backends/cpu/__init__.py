@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from ..base import Backend
+from .attention_readout import AttentionReadout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
+from .triple_message import TripleMessage
 
 
-class CpuBackend(BoxSoftMask, ComposeLayout, CropBoxes, Backend):
+class CpuBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, TripleMessage, Backend):
     """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
 
     name = "cpu"

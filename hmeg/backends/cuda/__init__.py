@@ -9,10 +9,11 @@ import torch
 
 from ..base import Backend
 from .box_soft_mask import BoxSoftMask
+from .compose_layout import ComposeLayout
 from .device import Device, NativeDevice
 
 
-class CudaBackend(BoxSoftMask, Backend):
+class CudaBackend(BoxSoftMask, ComposeLayout, Backend):
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
 
     dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -1,0 +1,47 @@
+// triple_message: one graph convolution over subject-relation-object triples, without its matrix products. The caller
+// does those, on tiles of edges; these functions do what stands between them. All of them work on one tile: edge i of
+// the tile is edge i of `subject`, `object` and `type`, which point to the tile's first edge.
+//
+// Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
+// Arrays are contiguous and of one scalar type unless said otherwise. K is `hidden`, C' is `out`. Nodes and types are
+// int64 and must be in range: the caller has checked them.
+//
+// A row of W2's outputs has, in this order, K columns for the subject, C' for the edge (none where `out` is 0), K for
+// the object. signs (E, words) int32: bit i of word j says whether column 32 j + i is positive; columns for the subject,
+// then for the object, then the edge's, each of the three beginning a word.
+//
+// Sums are taken in the order of edges, by one thread for a block of columns: results do not depend on the number of
+// threads.
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+// activations[i] = ReLU(from_subject[subject[i]] + from_object[object[i]] + e), rows of K numbers: e is
+// from_type[type[i]], or where from_type is null what activations[i] holds already.
+const char* hmeg_cpu_triple_message_hidden(int64_t dtype, const void* from_subject, const void* from_object,
+                                           const void* from_type, const int64_t* subject, const int64_t* object,
+                                           const int64_t* type, void* activations, int64_t edges, int64_t hidden,
+                                           int64_t threads, int64_t variant);
+
+// products holds W2's outputs without their bias (2 K + C',). Their ReLU: parts for nodes are added to pooled (V, K),
+// the edge's is written to new_edges (C' columns); signs of all are written unless signs is null.
+const char* hmeg_cpu_triple_message_pool(int64_t dtype, const void* products, const void* bias, const int64_t* subject,
+                                         const int64_t* object, void* pooled, void* new_edges, int32_t* signs,
+                                         int64_t edges, int64_t hidden, int64_t out, int64_t threads, int64_t variant);
+
+// Gradient of W2's outputs: grad_pooled (V, K) of the subject and of the object, grad_edges of the edge, each where
+// signs says that ReLU let it through. Their sums over the tile are added to grad_bias (2 K + C',).
+const char* hmeg_cpu_triple_message_unpool(int64_t dtype, const void* grad_pooled, const void* grad_edges,
+                                           const int32_t* signs, const int64_t* subject, const int64_t* object,
+                                           void* grad_products, void* grad_bias, int64_t edges, int64_t hidden,
+                                           int64_t out, int64_t threads, int64_t variant);
+
+// grad (K columns), the gradient of activations, becomes 0 where these are 0; what is left is added to row subject[i]
+// of for_subject (V, K), to row object[i] of for_object (V, K), and unless for_type is null to row type[i] of that.
+const char* hmeg_cpu_triple_message_scatter(int64_t dtype, const void* activations, const int64_t* subject,
+                                            const int64_t* object, const int64_t* type, void* grad, void* for_subject,
+                                            void* for_object, void* for_type, int64_t edges, int64_t hidden,
+                                            int64_t threads, int64_t variant);
+}
