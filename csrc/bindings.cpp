@@ -14,6 +14,7 @@
 #include "compose_layout.h"
 #include "crop_boxes.h"
 #include "cpu/variants.h"
+#include "refine_masks.h"
 #include "triple_message.h"
 
 namespace py = pybind11;
@@ -105,6 +106,10 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
   bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
   bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
+  cpu.module.def("refine_masks_forward_workspace", &hmeg_cpu_refine_masks_forward_workspace, "Bytes.");
+  cpu.module.def("refine_masks_backward_workspace", &hmeg_cpu_refine_masks_backward_workspace, "Bytes.");
+  bind(cpu, "refine_masks_forward", &hmeg_cpu_refine_masks_forward);
+  bind(cpu, "refine_masks_backward", &hmeg_cpu_refine_masks_backward);
   bind(cpu, "triple_message_hidden", &hmeg_cpu_triple_message_hidden);
   bind(cpu, "triple_message_pool", &hmeg_cpu_triple_message_pool);
   bind(cpu, "triple_message_unpool", &hmeg_cpu_triple_message_unpool);

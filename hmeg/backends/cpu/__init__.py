@@ -9,10 +9,11 @@ from .attention_readout import AttentionReadout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
+from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
-class CpuBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, TripleMessage, Backend):
+class CpuBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend):
     """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
 
     name = "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from ..pointers import native_extension
 
@@ -26,5 +27,10 @@ class Launcher:
         entries: ModuleType = self._extension.cpu  # type: ignore[union-attr]
         return entries
 
-    def _run(self, entry: str, *arguments: int) -> None:
+    def _run(self, entry: str, *arguments: float) -> None:
         getattr(self._entries, entry)(*arguments, torch.get_num_threads(), self._variant)
+
+    def _workspace(self, entry: str, *arguments: int) -> Tensor:
+        """Memory that the kernel of an entry point asks for; ``<entry>_workspace`` tells how much."""
+        size = getattr(self._entries, f"{entry}_workspace")
+        return torch.empty(size(*arguments, torch.get_num_threads()), dtype=torch.uint8)
