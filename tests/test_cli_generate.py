@@ -1,5 +1,6 @@
 """hmeg generate, from the outside: what is written, what is refused, and what is left when it is stopped."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -15,10 +16,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from hmeg.cli.generate import command
-from hmeg.generation import inputs, writers
+from hmeg.generation import files, inputs, run
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
-from tests.tiny_model import save_tiny
+from tests.tiny_model import TINY, save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,10 @@ def test_latex(generate):
     labels = check_folder(result.folder)
     assert [label["latex"] for label in labels] == ["y = x^{2}", r"\frac{a+b}{\sqrt{c}}"]
     assert [(label["seed"], label["index"]) for label in labels] == [(4, 0), (4, 1)]
-    assert set(labels[0]) == {"image", "latex", "symbols", "boxes", "relations", "seed", "index", "weights"}
+    assert set(labels[0]) == {
+        *("image", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "seed", "index", "weights")
+    }
+    assert labels[0]["tokens"] == ["y", "=", "x", "^", "{", "2", "}"]
     assert labels[0]["weights"].startswith("tiny@")
     assert (result.folder / "contact_sheet.png").is_file()
     assert result.rejected == []
@@ -148,11 +152,11 @@ def test_a_rejected_line_moves_no_sample(generate, tmp_path):
 
 
 def test_same_files_whatever_the_batch_size(generate, tmp_path):
-    for batch_size in (1, 7, 32):
+    for batch_size in (1, 7, "auto"):
         result = generate("--random", 9, "--batch-size", batch_size, out=tmp_path / str(batch_size))
         assert result.exit_code == 0, result.output
-    for name in sorted(p.name for p in (tmp_path / "1").iterdir()):
-        one, seven, many = ((tmp_path / folder / name).read_bytes() for folder in ("1", "7", "32"))
+    for name in sorted(p.name for p in (tmp_path / "1").iterdir() if p.name != "manifest.json"):
+        one, seven, many = ((tmp_path / folder / name).read_bytes() for folder in ("1", "7", "auto"))
         assert one == seven == many, name
 
 
@@ -186,6 +190,10 @@ def test_blank_and_missing_input(generate, tmp_path):
         (["--latex", "x", "--random", "2"], "not --latex and --random"),
         (["--random", "0"], "--random"),
         (["--latex", "x", "--count", "0"], "--count"),
+        (["--latex", "x", "--batch-size", "0"], "nor auto"),
+        (["--latex", "x", "--batch-size", "many"], "nor auto"),
+        (["--latex", "x", "--split", "a/b"], "--split may have"),
+        (["--latex", "x", "--format", "paper"], "--format"),
         (["--latex", "x", "--seed", "-1"], "--seed"),
         (["--latex", "x", "--seed", str(2**64)], "--seed"),
     ],
@@ -228,7 +236,7 @@ def test_earlier_run(generate):
     generate("--random", 3)
     again = generate("--latex", "x")
     assert again.exit_code == 1
-    assert "holds an earlier run of 3 images" in again.stderr
+    assert "holds an earlier run of 3 images with other settings (source 3 random expressions, not" in again.stderr
     assert len(check_folder(again.folder)) == 3
     # nothing is removed for a call that cannot work
     assert generate("--latex", "x", "--overwrite", size=65).exit_code == 1
@@ -236,6 +244,46 @@ def test_earlier_run(generate):
     replaced = generate("--latex", "x", "--overwrite")
     assert replaced.exit_code == 0
     assert [label["latex"] for label in check_folder(replaced.folder)] == ["x"]
+
+
+def test_same_command_again(generate):
+    first = generate("--random", 3, "--format", "webdataset", "--shard-size", 2)
+    before = {p.name: p.read_bytes() for p in first.folder.iterdir()}
+    assert {"000000.tar", "000001.tar"} <= set(before)
+    again = generate("--random", 3, "--format", "webdataset", "--shard-size", 2)
+    assert again.exit_code == 0
+    assert "holds this run already, complete: 3 images" in again.stdout
+    assert {p.name: p.read_bytes() for p in first.folder.iterdir()} == before
+
+
+def test_changed_input_and_changed_weights(generate, tmp_path):
+    source = tmp_path / "formulas.txt"
+    source.write_text("x\ny\n")
+    generate("--input", source)
+    source.write_text("x\nz\n")
+    changed = generate("--input", source)
+    assert changed.exit_code == 1
+    assert "source a file with sha256" in changed.stderr
+    assert changed.stderr.count("\n") == 1
+    source.write_text("x\ny\n")
+    other = save_tiny(tmp_path / "other.safetensors", dataclasses.replace(TINY, mask_hidden_dim=5))
+    options = ["--size", "64", "--device", "cpu", "--out", str(changed.folder)]
+    result = CliRunner().invoke(command, ["--input", str(source), "--weights", str(other), *options])
+    assert result.exit_code == 1
+    assert "other settings (weights tiny@" in result.stderr
+    assert len(check_folder(changed.folder)) == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision(generate, tmp_path, precision):
+    result = generate("--latex", "x + 1", "--precision", precision, out=tmp_path / precision)
+    assert result.exit_code == 0
+    assert json.loads((result.folder / "manifest.json").read_text())["settings"]["precision"] == precision
+    plain = generate("--latex", "x + 1", out=tmp_path / "plain")
+    assert result.labels[0]["boxes"] == plain.labels[0]["boxes"]
+    pixels = [np.asarray(Image.open(f / "000000.png")).astype(int) for f in (result.folder, plain.folder)]
+    difference = np.abs(pixels[0] - pixels[1]).max()
+    assert difference == 0 if precision == "float32" else 0 < difference < 16
 
 
 def test_disk_full(generate, monkeypatch):
@@ -246,7 +294,7 @@ def test_disk_full(generate, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         replace(source, target)
 
-    monkeypatch.setattr(writers.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     result = generate("--random", 5)
     assert result.exit_code == 1
     assert "000002.png: No space left on device" in result.stderr
@@ -257,7 +305,7 @@ def test_an_error_of_the_disk_without_a_name_names_the_folder(generate, monkeypa
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writers, "_write_whole", full)
+    monkeypatch.setattr(run, "write_whole", full)
     result = generate("--latex", "x")
     assert result.exit_code == 1
     assert f"{result.folder}: No space left on device" in result.stderr
@@ -295,7 +343,7 @@ def test_interrupted(tmp_path, weights):
         finally:
             process.kill()
     assert process.returncode == 1
-    assert "Error: interrupted; every image that was written is complete" in errors
+    assert "Error: interrupted; what is finished is complete, and the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert len(check_folder(out)) > 5
     assert (out / "contact_sheet.png").is_file()

@@ -1,9 +1,12 @@
-"""``hmeg generate``: expressions in, a folder of labelled images out."""
+"""``hmeg generate``: expressions in, labelled images out."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -13,11 +16,27 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
+    from hmeg.generation.run import Run
     from hmeg.generation.sample import Sample
-    from hmeg.generation.writers import FolderWriter
 
 _SHOWN_REJECTIONS = 5
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # always images/s, never s/image
+_LARGEST_BATCH = 4096
+
+
+class _BatchSize(click.ParamType):
+    """A positive number or ``auto`` (None)."""
+
+    name = "N|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if isinstance(value, int):
+            return value
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= _LARGEST_BATCH:
+            self.fail(f"{value!r} is neither a number from 1 to {_LARGEST_BATCH} nor auto", param, ctx)
+        return int(str(value))
 
 
 @click.command()
@@ -36,6 +55,17 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
     help="N random expressions with CROHME's statistics.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to; made if missing.")
+@click.option(
+    "--format",
+    "file_format",
+    default="folder",
+    show_default=True,
+    type=click.Choice(["folder", "webdataset", "can", "comer"]),
+    help="PNG files; WebDataset tar shards; what the recognisers CAN and CoMER train on.",
+)
+@click.option(
+    "--split", default="train", show_default=True, metavar="NAME", help="What can and comer call this set of samples."
+)
 @click.option(
     "--weights",
     default="small",
@@ -59,11 +89,30 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="auto: the GPU if there is one."
 )
 @click.option(
-    "--batch-size",
-    default=16,
+    "--precision",
+    default="float32",
     show_default=True,
-    type=click.IntRange(1),
-    help="Samples computed together on a GPU; the CPU computes one at a time.",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of the decoder. bfloat16 is faster where the processor has it, and moves some pixels by a few grey levels.",
+)
+@click.option(
+    "--batch-size",
+    default="auto",
+    show_default=True,
+    type=_BatchSize(),
+    help="Samples computed together on a GPU, auto: as memory allows; the CPU computes one at a time.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 256),
+    metavar="N",
+    help="Processes that encode images beside the networks.  [default: some on a GPU, none on the CPU]",
+)
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, else 1000]",
 )
 @click.option("--overwrite", is_flag=True, help="Remove the samples of an earlier run from --out first.")
 def command(
@@ -71,12 +120,17 @@ def command(
     input_path: Path | None,
     random_count: int | None,
     out: Path,
+    file_format: str,
+    split: str,
     weights: str,
     count: int,
     seed: int,
     size: int,
     device: str,
-    batch_size: int,
+    precision: str,
+    batch_size: int | None,
+    workers: int | None,
+    shard_size: int | None,
     overwrite: bool,
 ) -> None:
     """Draw handwritten images of expressions, with labels.
@@ -84,53 +138,85 @@ def command(
     Expressions come from one of --latex, --input and --random.
 
     \b
-    OUT/000000.png, ...    one image a sample, named by the sample's index
-    OUT/labels.jsonl       one object a sample: image, latex, symbols, boxes (pixels: x0 y0 x1 y1),
-                           relations (subject, object, name), seed, index, weights;
+    --format folder        OUT/000000.png, ...    one image a sample, named by the sample's index
+    --format webdataset    OUT/000000.tar, ...    png, json (the label) and txt (LaTeX) of every sample
+    --format can           OUT/train_images.pkl, OUT/train_labels.txt, OUT/words_dict.txt
+    --format comer         OUT/data.zip, OUT/dictionary.txt
+
+    \b
+    OUT/labels.jsonl       one object a sample: image, latex, tokens, symbols, boxes (pixels: x0 y0 x1 y1),
+                           relations (subject, object, name), symlg, seed, index, weights;
                            line as well for samples from --input
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
-    OUT/contact_sheet.png  the first 64 samples on one page
+    OUT/contact_sheet.png  the first samples on one page
+    OUT/manifest.json      settings and finished shards
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, expression, seed, index and size only.
+    it looks like depends on weights, precision, expression, seed, index and size only.
 
-    If OUT holds samples of an earlier run, nothing is done unless --overwrite is given; two runs are never mixed. Files
-    of other names stay untouched. Interrupted or out of disk space, everything written so far is valid and labelled.
+    Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
+    with the same files as if nothing had happened. If OUT holds a run with other settings, nothing is done unless
+    --overwrite is given; two runs are never mixed. Files of other names stay untouched.
     """
     given = {"--latex": bool(texts), "--input": input_path is not None, "--random": random_count is not None}
     if sum(given.values()) != 1:
         chosen = " and ".join(name for name, is_given in given.items() if is_given)
         raise click.UsageError("give one of --latex, --input and --random" + (f", not {chosen}" if chosen else ""))
+    if not split.replace("_", "a").replace("-", "a").isalnum() or not split.isascii():
+        raise click.UsageError(f"--split may have letters, digits, _ and -, not {split!r}")
 
     # Only now: these import torch, and `hmeg generate --help` should not wait for it.
     import torch
 
     from hmeg.backends import BackendError
     from hmeg.generation import inputs
+    from hmeg.generation.engine import default_workers, draw
+    from hmeg.generation.formats import FORMATS
     from hmeg.generation.loading import load
-    from hmeg.generation.writers import FolderWriter
+    from hmeg.generation.manifest import Settings
+    from hmeg.generation.run import STANDARD_INPUT, Run
 
     try:
         with contextlib.ExitStack() as stack:
             total: int | None
-            if input_path is not None:
+            entries: Iterator[Entry]
+            if input_path is not None and not input_path.is_file():
                 # a pipe can be read only once, so nobody knows how much will come
-                total = inputs.count_expressions(input_path) if input_path.is_file() else None
+                total, source = None, STANDARD_INPUT
+            elif input_path is not None:
+                total, digest = inputs.survey(input_path)
+                source = f"a file with sha256 {digest[:16]}"
+            elif random_count is not None:
+                total, source = random_count, f"{random_count} random expressions"
+            else:
+                total, source = len(texts), f"arguments with sha256 {_digest(texts)[:16]}"
+            if input_path is not None:
                 file = stack.enter_context(click.open_file(str(input_path), "rb"))
                 entries = inputs.from_file(cast("BinaryIO", file))
             elif random_count is not None:
-                total, entries = random_count, inputs.from_grammar(random_count, seed)
+                entries = inputs.from_grammar(random_count, seed)
             else:
-                total, entries = len(texts), inputs.from_arguments(texts)
+                entries = inputs.from_arguments(texts)
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
-            generator = load(weights, device)
-            generator.check(size, batch_size)  # before anything is overwritten
-            writer = stack.enter_context(FolderWriter(out, overwrite))
-            with _Progress(writer, total, count) as progress:
-                tasks = inputs.tasks(entries, count, progress.reject)
-                for sample in generator.stream(tasks, seed, size, batch_size):
-                    progress.write(sample)
+            generator = load(weights, device, precision)
+            generator.check(size, batch_size or 1)  # before anything is overwritten
+            shard_size = shard_size or FORMATS[file_format].default_shard
+            settings = Settings(generator.weights, precision, seed, count, size, source, file_format, split, shard_size)
+            first_batch_size = batch_size or generator.fitting_batch_size()
+            run = stack.enter_context(Run(out, settings, first_batch_size, overwrite))
+            if run.manifest.complete:
+                click.echo(f"{out} holds this run already, complete: {_number(run.written, 'image')}")
+            with _Progress(run, total) as progress:
+                draw(
+                    generator,
+                    run,
+                    entries,
+                    batch_size or run.manifest.batch_size,
+                    default_workers(generator.device.type) if workers is None else workers,
+                    progress.written,
+                    progress.rejected,
+                )
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
@@ -140,23 +226,23 @@ def command(
 
 
 class _Progress:
-    """Passes samples and rejections on to the folder and tells people about them."""
+    """Tells people about samples and rejections."""
 
-    def __init__(self, writer: FolderWriter, expressions: int | None, count: int) -> None:
-        self._writer = writer
-        self._count = count
-        total = None if expressions is None else expressions * count
-        self._bar = tqdm(total=total, unit=" images", desc="drawing", bar_format=_BAR)
+    def __init__(self, run: Run, expressions: int | None) -> None:
+        self._run = run
+        self._count = run.settings.count
+        self._before, self._shown = run.written, 0
+        total = None if expressions is None else (expressions - run.rejected) * self._count
+        self._bar = tqdm(total=total, initial=run.written, unit=" images", desc="drawing", bar_format=_BAR)
 
-    def write(self, sample: Sample) -> None:
-        self._writer.write(sample)
+    def written(self, sample: Sample) -> None:
         self._bar.update()
 
-    def reject(self, entry: Entry, reason: str) -> None:
-        self._writer.reject(entry.line, entry.text, reason)
+    def rejected(self, entry: Entry, reason: str) -> None:
         if self._bar.total is not None:
             self._bar.total -= self._count
-        if self._writer.rejected <= _SHOWN_REJECTIONS:
+        self._shown += 1
+        if self._shown <= _SHOWN_REJECTIONS:
             what = "line" if entry.from_file else "expression"
             self._bar.write(f"rejected {what} {entry.line}: {reason}", file=sys.stderr)
 
@@ -167,16 +253,25 @@ class _Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bar.close()
-        written, rejected, folder = self._writer.written, self._writer.rejected, self._writer.folder
-        if written:
+        run = self._run
+        drawn = run.written - self._before
+        if drawn:
             seconds = self._bar.format_dict["elapsed"]
-            click.echo(f"{_number(written, 'image')} in {folder} ({seconds:.1f} s, {written / seconds:.1f} images/s)")
-        if rejected:
-            click.echo(f"{_number(rejected, 'expression')} rejected: {folder / 'rejected.jsonl'}", err=True)
+            earlier = f", {_number(self._before, 'image')} of them from before" if self._before else ""
+            rate = f"{seconds:.1f} s, {drawn / seconds:.1f} images/s"
+            click.echo(f"{_number(run.written, 'image')} in {run.folder}{earlier} ({rate})")
+        if run.rejected:
+            click.echo(f"{_number(run.rejected, 'expression')} rejected: {run.folder / 'rejected.jsonl'}", err=True)
         if isinstance(error, KeyboardInterrupt):
-            raise click.ClickException("interrupted; every image that was written is complete") from None
-        if error is None and not written:
+            raise click.ClickException(
+                "interrupted; what is finished is complete, and the same command goes on from there"
+            ) from None
+        if error is None and not run.written:
             raise click.ClickException("nothing was drawn: no expression could be used")
+
+
+def _digest(texts: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _number(count: int, what: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 
+from .batching import fitting_batch, in_buckets
 from .display import boxes_in_pixels, resize, to_pixels, upright
 from .noise import box_noise, image_noise
 from .sample import Sample
 
 MIN_SIZE = 16
 DEFAULT_BATCH_SIZE = 16
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Generator:
     model   the networks; taken over (moved to ``device``, evaluation mode)
     device  "auto" (the GPU if there is one), "cpu", "cuda" or "cuda:1"
     name    what the weights are called in labels, beside their hash
+    precision  "float32", or "bfloat16" for the decoder: faster on processors that multiply bfloat16, and coarser (boxes
+               stay what they are, grey levels differ by a few)
 
     Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
     so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
@@ -71,10 +74,21 @@ class Generator:
     torch or another number of threads: by about one part in a million, which moves some pixels by one grey level.
     """
 
-    def __init__(self, model: HMEG, device: str | torch.device = "auto", name: str = "model") -> None:
+    def __init__(
+        self,
+        model: HMEG,
+        device: str | torch.device = "auto",
+        name: str = "model",
+        precision: str = "float32",
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         self.device = select_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
+        self.precision = precision
         self._image_model = self.model.image_model.for_inference()
+        self._image_model.upsampler.to(PRECISIONS[precision])
+        self._image_model.decoder.to(PRECISIONS[precision])
         self.config = model.config
         self.metadata = dict(model.metadata)
         self.weights = f"{name}@{model.weights_id or weights_id(model)}"
@@ -128,9 +142,17 @@ class Generator:
         return self._stream(tasks, seed, size, batch_size)
 
     def _stream(self, tasks: Iterator[Task], seed: int, size: int, batch_size: int) -> Iterator[Sample]:
-        together = 1 if self.device.type == "cpu" else batch_size
-        while batch := list(itertools.islice(tasks, together)):
-            yield from self.draw_together(batch, seed, size)
+        if self.device.type == "cpu":
+            for task in tasks:
+                yield from self.draw_together([task], seed, size)
+        else:
+            yield from in_buckets(tasks, batch_size, lambda batch: self.draw_together(batch, seed, size))
+
+    def fitting_batch_size(self) -> int:
+        """A batch size that the device's free memory allows; 1 on the CPU, which computes one sample at a time."""
+        if self.device.type == "cpu":
+            return 1
+        return fitting_batch(self.config, torch.cuda.mem_get_info(self.device)[0])
 
     def check(self, size: int, batch_size: int) -> None:
         """``ValueError`` for a size or a batch size this model cannot serve."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hmeg.graph.grammar import Grammar
-
-from .generator import Task, as_graph
 
 # A longer line is no formula; it is never held in memory as a whole.
 MAX_LINE_BYTES = 1 << 16
@@ -65,27 +64,14 @@ def from_file(file: BinaryIO) -> Iterator[Entry]:
             yield Entry(number, text, problem, from_file=True)
 
 
-def count_expressions(path: Path) -> int:
-    """How many entries :func:`from_file` will yield for the file at ``path``."""
+def survey(path: Path) -> tuple[int, str]:
+    """How many entries :func:`from_file` will yield for the file at ``path``, and the sha256 digest of its bytes."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return sum(1 for _ in from_file(file))
-
-
-def tasks(entries: Iterable[Entry], count: int, reject: Callable[[Entry, str], None]) -> Iterator[Task]:
-    """``count`` tasks for every usable entry: task k of entry e (both from 0) has index ``e * count + k``.
-
-    An entry that cannot be used is handed to ``reject`` with the reason; it keeps its place in the numbering.
-    """
-    for position, entry in enumerate(entries):
-        try:
-            if entry.problem is not None:
-                raise ValueError(entry.problem)
-            graph = as_graph(entry.text)
-        except ValueError as error:
-            reject(entry, str(error))
-            continue
-        for k in range(count):
-            yield Task(position * count + k, graph, entry.line if entry.from_file else None)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        file.seek(0)
+        return sum(1 for _ in from_file(file)), digest.hexdigest()
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:

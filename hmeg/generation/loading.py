@@ -23,11 +23,14 @@ def bundled_weights() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)))
 
 
-def load(weights: str | os.PathLike[str] = "small", device: str | torch.device = "auto") -> Generator:
+def load(
+    weights: str | os.PathLike[str] = "small", device: str | torch.device = "auto", precision: str = "float32"
+) -> Generator:
     """A generator with the weights of that name, or of that file.
 
     weights  the name of bundled weights, or the path of a .safetensors file (made by ``hmeg train pack``)
     device   "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1"
+    precision  of the decoder: "float32", or "bfloat16" for speed (:class:`hmeg.generation.generator.Generator`)
 
     ``FileNotFoundError`` for a name or path that is not there, listing what is; ``ValueError`` for a damaged or foreign
     file and for a device that is not there.
@@ -42,11 +45,11 @@ def load(weights: str | os.PathLike[str] = "small", device: str | torch.device =
     if name in bundled_weights():
         source = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
         with importlib.resources.as_file(source) as path:
-            return Generator(load_weights(path), chosen, name)
+            return Generator(load_weights(path), chosen, name, precision)
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(_not_there(name))
-    return Generator(load_weights(path), chosen, path.name.removesuffix(SUFFIX))
+    return Generator(load_weights(path), chosen, path.name.removesuffix(SUFFIX), precision)
 
 
 def _not_there(name: str) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image
 
 from hmeg.graph import SymbolGraph
+from hmeg.graph.baselines import baseline_from, to_latex
+from hmeg.graph.label_graph import write_symlg
+from hmeg.graph.tree import NotATreeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +41,31 @@ class Sample:
         """The image for Pillow: mode L or RGB."""
         return Image.fromarray(self.array)
 
+    @property
+    def tokens(self) -> list[str] | None:
+        """LaTeX tokens of the graph, as recognisers are trained on; None for a graph that LaTeX cannot write."""
+        try:
+            return to_latex(baseline_from(self.graph)).split()
+        except ValueError:
+            return None
+
+    @property
+    def symlg(self) -> str | None:
+        """The symbol label graph (:func:`hmeg.graph.label_graph.write_symlg`); None for a graph that is no forest."""
+        try:
+            return write_symlg(self.graph)
+        except NotATreeError:
+            return None
+
     def label(self) -> dict[str, Any]:
         """Everything but the image as an object for JSON."""
         label: dict[str, Any] = {
             "latex": self.latex,
+            "tokens": self.tokens,
             "symbols": list(self.graph.symbols),
             "boxes": self.boxes.tolist(),
             "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
+            "symlg": self.symlg,
             "seed": self.seed,
             "index": self.index,
             "weights": self.weights,

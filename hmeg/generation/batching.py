@@ -1,0 +1,46 @@
+"""Which samples are computed together on a GPU."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hmeg.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from .generator import Task
+    from .sample import Sample
+
+BATCHES_AHEAD = 8  # sorted by size together
+LARGEST_BATCH = 256
+
+
+def in_buckets(
+    tasks: Iterable[Task], batch_size: int, draw: Callable[[Sequence[Task]], list[Sample]]
+) -> Iterator[Sample]:
+    """Samples in the order of ``tasks``, drawn in batches of expressions of about the same size.
+
+    A complete graph of V symbols has V * V relations, so a long expression among short ones makes a batch slow. Never
+    reads more than :data:`BATCHES_AHEAD` batches ahead, so memory is bounded.
+    """
+    tasks = iter(tasks)
+    while window := list(itertools.islice(tasks, BATCHES_AHEAD * batch_size)):
+        order = sorted(range(len(window)), key=lambda i: len(window[i].graph))
+        drawn: dict[int, Sample] = {}
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            drawn.update(zip(rows, draw([window[i] for i in rows]), strict=True))
+        for i in range(len(window)):
+            yield drawn.pop(i)
+
+
+def fitting_batch(config: ModelConfig, free_bytes: int) -> int:
+    """How many images of this configuration fit into that much memory, in float32: 1 to :data:`LARGEST_BATCH`.
+
+    Counted are the tensors at full resolution that live at the same time, by far the largest: the layout before and
+    after noise is appended, the last stage's sums and features, and as much again for what convolutions ask for.
+    """
+    layout = config.gconv_dim + 2 * (config.layout_channels + config.layout_noise_dim)
+    bytes_per_image = 2 * 4 * (layout + 3 * config.refinement_dims[-1]) * config.image_size**2
+    return max(1, min(LARGEST_BATCH, int(0.8 * free_bytes) // bytes_per_image))

@@ -1,0 +1,145 @@
+"""Drawing a run: inference of the next samples while the ones before are encoded, shard after shard."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from . import encoding
+from .generator import Generator, Task, as_graph
+from .inputs import Entry
+from .run import Run
+from .sample import Sample
+
+ENCODED_AHEAD = 32  # samples a worker may be behind
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An expression that cannot be used; ``index`` is what its first sample would have had."""
+
+    index: int
+    entry: Entry
+    reason: str
+
+
+def pieces(entries: Iterable[Entry], count: int, start: int = 0) -> Iterator[Task | Rejection]:
+    """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
+
+    Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
+    numbering. Entries that lie before ``start`` altogether are not even parsed.
+    """
+    for position, entry in enumerate(entries):
+        first, end = position * count, (position + 1) * count
+        if end <= start:
+            continue
+        try:
+            if entry.problem is not None:
+                raise ValueError(entry.problem)
+            graph = as_graph(entry.text)
+        except ValueError as error:
+            if first >= start:
+                yield Rejection(first, entry, str(error))
+            continue
+        for index in range(max(first, start), end):
+            yield Task(index, graph, entry.line if entry.from_file else None)
+
+
+def draw(
+    generator: Generator,
+    run: Run,
+    entries: Iterable[Entry],
+    batch_size: int,
+    workers: int,
+    on_sample: Callable[[Sample], None],
+    on_rejection: Callable[[Entry, str], None],
+) -> None:
+    """Draw what is missing of ``run`` and finish it.
+
+    entries  all expressions of the run, from the first one on, also where some shards are finished
+    workers  processes that encode images; 0: this one does it
+    """
+    settings = run.settings
+
+    def tasks(of_shard: Iterable[Task | Rejection]) -> Iterator[Task]:
+        for piece in of_shard:
+            if isinstance(piece, Rejection):
+                run.reject(piece.entry.line, piece.entry.text, piece.reason)
+                on_rejection(piece.entry, piece.reason)
+            else:
+                yield piece
+
+    if not run.manifest.complete:
+        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
+        with Encoder(run.format.encode, workers) as encoder:
+            for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
+                while run.next_shard < number:  # a refused expression with more samples than a shard leaves gaps
+                    run.begin(run.next_shard)
+                    run.commit()
+                run.begin(number)
+                samples = generator.stream(tasks(of_shard), settings.seed, settings.size, batch_size)
+                for sample, encoded in encoder.encoded(samples):
+                    run.write(sample, encoded)
+                    on_sample(sample)
+                run.commit()
+    run.finish()
+
+
+class Encoder:
+    """Encodes images, in other processes if there are to be any, and gives them back in order.
+
+    The processes are started anew (spawned): a copy of a process that computes on a GPU or in threads may not work.
+    ``encode`` must be importable there, from a module that imports no torch.
+    """
+
+    def __init__(self, encode: Callable[[np.ndarray], Any], workers: int) -> None:
+        self._encode = encode
+        self._ahead = workers * ENCODED_AHEAD
+        self._pool = (
+            ProcessPoolExecutor(
+                workers, multiprocessing.get_context("spawn"), initializer=encoding.leave_interrupts_to_parent
+            )
+            if workers
+            else None
+        )
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def encoded(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
+        """Every sample with its encoded image; reads a bounded number ahead."""
+        if self._pool is None:
+            for sample in samples:
+                yield sample, self._encode(sample.array)
+            return
+        waiting: deque[tuple[Sample, Future[Any]]] = deque()
+        for sample in samples:
+            waiting.append((sample, self._pool.submit(self._encode, sample.array)))
+            while len(waiting) > self._ahead or (waiting and waiting[0][1].done()):
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+
+
+def default_workers(device_type: str) -> int:
+    """Processes that keep up with a GPU, or none: on the CPU they would only take the processor from the networks."""
+    if device_type == "cpu":
+        return 0
+    return max(1, min(8, (os.cpu_count() or 1) - 1))

@@ -1,0 +1,98 @@
+"""What a folder of samples is and how far it is: ``manifest.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .files import write_whole
+
+MANIFEST = "manifest.json"
+VERSION = "hmeg-run-1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the samples of a run depend on, and the form they are written in.
+
+    source  what the expressions are: a count of random ones, or the sha256 digest of a file or of arguments
+    """
+
+    weights: str
+    precision: str
+    seed: int
+    count: int
+    size: int
+    source: str
+    format: str
+    split: str
+    shard_size: int
+
+    def differences(self, other: Settings) -> str:
+        """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""
+        ours, theirs = asdict(self), asdict(other)
+        different = [key for key in ours if ours[key] != theirs[key]]
+        return "; ".join(f"{key.replace('_', ' ')} {ours[key]}, not {theirs[key]}" for key in different)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard: the samples of ``shard_size`` consecutive indices.
+
+    samples, rejected              how many samples it has; expressions refused whose first index falls into it
+    labels_bytes, rejected_bytes   how long ``labels.jsonl`` and ``rejected.jsonl`` are with it
+    files                          name -> sha256 digest and, where it is a single file, its bytes
+    """
+
+    number: int
+    samples: int
+    rejected: int
+    labels_bytes: int
+    rejected_bytes: int
+    files: dict[str, dict[str, Any]]
+
+
+@dataclass
+class Manifest:
+    """The settings of a run, its finished shards in order, and whether it is complete."""
+
+    settings: Settings
+    batch_size: int
+    shards: list[Shard] = field(default_factory=list)
+    complete: bool = False
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def rejected(self) -> int:
+        return sum(shard.rejected for shard in self.shards)
+
+    def save(self, folder: Path) -> None:
+        """Write it to the folder, all of it or nothing."""
+        write_whole(folder / MANIFEST, (json.dumps({"version": VERSION, **asdict(self)}, indent=1) + "\n").encode())
+
+    @staticmethod
+    def load(folder: Path) -> Manifest | None:
+        """The manifest of a folder, or None if there is none; ``ValueError``, naming it, for one that is not ours."""
+        path = folder / MANIFEST
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise ValueError(f"{path} is no manifest of hmeg's: it is not JSON") from None
+        if not isinstance(values, dict) or values.pop("version", None) != VERSION:
+            raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION})")
+        try:
+            settings, shards = Settings(**values.pop("settings")), [Shard(**shard) for shard in values.pop("shards")]
+            manifest = Manifest(settings=settings, shards=shards, **values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        if [shard.number for shard in shards] != list(range(len(shards))):
+            raise ValueError(f"{path} is damaged: its shards are not numbered from 0")
+        return manifest

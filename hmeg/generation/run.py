@@ -1,0 +1,226 @@
+"""A run in its folder: whatever happens, what is finished is valid, and the same command goes on from there."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .contact_sheet import MAX_SAMPLES, contact_sheet
+from .files import PART, JsonLines, partial, write_whole
+from .formats import FORMATS, Format
+from .formats.base import digest_of
+from .manifest import MANIFEST, Manifest, Settings, Shard
+from .sample import Sample
+
+LABELS = "labels.jsonl"
+REJECTED = "rejected.jsonl"
+CONTACT_SHEET = "contact_sheet.png"
+STANDARD_INPUT = "standard input"
+
+
+class Run:
+    """The folder of a run: new, or an unfinished one of the same settings, which is gone on with.
+
+        images              as ``settings.format`` says (:mod:`hmeg.generation.formats`)
+        labels.jsonl        one object a sample, in the order drawn
+        rejected.jsonl      one object an expression that could not be used: line, text, reason
+        contact_sheet.png   the first samples of the first shard that has any
+        manifest.json       settings and finished shards (:mod:`hmeg.generation.manifest`)
+
+    For every shard from :attr:`next_shard` on: :meth:`begin`, :meth:`write` and :meth:`reject`, :meth:`commit`; after
+    the last one :meth:`finish`. Use as a context manager.
+
+    ``FileExistsError`` for a folder that holds a run of other settings, unless ``overwrite``, which removes that run
+    and nothing else, and for files of our names where no run of ours is. ``BlockingIOError`` while another process
+    writes there. ``OSError`` when the disk says no.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], settings: Settings, batch_size: int = 1, overwrite: bool = False
+    ) -> None:
+        self.folder = Path(folder)
+        self.settings = settings
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"{self.folder} is a file, not a folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.folder)
+        try:
+            self.format: Format = FORMATS[settings.format](self.folder, settings.split)
+            self.manifest = self._earlier(overwrite) or Manifest(settings, batch_size)
+            last = self.manifest.shards[-1] if self.manifest.shards else None
+            self._check_files()
+            self._labels = JsonLines(self.folder / LABELS, last.labels_bytes if last else 0)
+            self._rejections = JsonLines(self.folder / REJECTED, last.rejected_bytes if last else 0)
+            if not last:
+                self.manifest.save(self.folder)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.written = self.manifest.samples
+        self.rejected = self.manifest.rejected
+        self._sheet: list[Sample] | None = None if self.written else []
+        self._waiting: list[dict[str, Any]] = []
+        self._begun = False
+
+    @property
+    def next_shard(self) -> int:
+        """Number of the first shard that is not finished."""
+        return len(self.manifest.shards)
+
+    def begin(self, number: int) -> None:
+        """Start shard ``number``, which must be the next one."""
+        assert number == self.next_shard
+        self.format.begin(number)
+        self._before = (self.written, self.rejected)
+        self._begun = True
+
+    def write(self, sample: Sample, encoded: Any) -> None:
+        """Add a sample; ``encoded`` is what ``format.encode`` made of its pixels."""
+        label = {"image": self.format.image_name(sample.index), **sample.label()}
+        self.format.write(sample, label, encoded)
+        if self.format.keeps_unfinished:
+            self._labels.append(label)
+        else:
+            self._waiting.append(label)
+        self.written += 1
+        if self._sheet is not None and len(self._sheet) < MAX_SAMPLES:
+            self._sheet.append(sample)
+
+    def reject(self, line: int, text: str, reason: str) -> None:
+        """Record an input that could not be used: its line number from 1, itself, and why."""
+        self._rejections.append({"line": line, "text": text, "reason": reason})
+        self.rejected += 1
+
+    def commit(self) -> None:
+        """Finish the shard."""
+        for label in self._waiting:
+            self._labels.append(label)
+        digests = self.format.commit()
+        self._write_sheet()
+        number = self.next_shard
+        self.manifest.shards.append(
+            Shard(
+                number,
+                self.written - self._before[0],
+                self.rejected - self._before[1],
+                self._labels.length,
+                self._rejections.length,
+                {name: self._described(name, digest) for name, digest in digests.items()},
+            )
+        )
+        self.manifest.save(self.folder)
+        self._waiting = []
+        self._begun = False
+
+    def finish(self) -> None:
+        """Put together what needs all shards. Does nothing for a run that is finished already."""
+        with_samples = [shard.number for shard in self.manifest.shards if shard.samples]
+        if not self.manifest.complete:
+            assembled = self.format.assemble(with_samples) if with_samples else []
+            self.manifest.files = {path.name: self._described(path.name, digest_of(path)) for path in assembled}
+            self.manifest.complete = True
+            self.manifest.save(self.folder)
+        for path in self.format.superfluous(with_samples):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the folder; a shard that is not finished is dropped, or kept as far as it is valid."""
+        try:
+            if self._begun:
+                self._begun = False
+                self.format.abandon()
+                if self.format.keeps_unfinished:
+                    self._write_sheet()
+                else:
+                    self.written = self.manifest.samples
+        finally:
+            self._labels.close()
+            self._rejections.close()
+            os.close(self._lock)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except OSError:
+            # The disk refuses the contact sheet as well; the error under way says more.
+            if not isinstance(error, OSError):
+                raise
+
+    def _write_sheet(self) -> None:
+        if self._sheet:
+            encoded = io.BytesIO()
+            contact_sheet(self._sheet).save(encoded, format="PNG")
+            self._sheet = None
+            write_whole(self.folder / CONTACT_SHEET, encoded.getvalue())
+
+    def _described(self, name: str, digest: str) -> dict[str, Any]:
+        path = self.folder / name
+        return {"sha256": digest, "bytes": path.stat().st_size} if path.is_file() else {"sha256": digest}
+
+    def _check_files(self) -> None:
+        """``ValueError`` if a file of a finished shard is gone or has another size."""
+        manifest = self.manifest
+        listed = [manifest.files] if manifest.files else [shard.files for shard in manifest.shards]
+        for name, described in ((n, d) for of_shard in listed for n, d in of_shard.items()):
+            path = self.folder / name
+            if "bytes" in described and (not path.is_file() or path.stat().st_size != described["bytes"]):
+                raise ValueError(f"{path} is missing or is not what was finished; start again with --overwrite")
+
+    def _earlier(self, overwrite: bool) -> Manifest | None:
+        """The run to go on with, if there is one; a run that is not to be gone on with is removed or refused."""
+        manifest = Manifest.load(self.folder)
+        # before there were manifests there were folders of images with labels
+        there = FORMATS[manifest.settings.format if manifest else "folder"]
+        owner = there(self.folder, manifest.settings.split if manifest else "")
+        own = sorted(path for path in self.folder.iterdir() if owner.is_own(path.name))
+        labels, sheet, place = (self.folder / name for name in (LABELS, CONTACT_SHEET, MANIFEST))
+        others = [path for path in (sheet, self.folder / REJECTED) if path.exists()]
+        if manifest is None and not labels.is_file() and (own or others):
+            raise FileExistsError(
+                f"{self.folder} holds {(own + others)[0].name}, but no {MANIFEST}: it is no folder of hmeg's; "
+                "choose another"
+            )
+        if not overwrite:
+            same = manifest is not None and manifest.settings == self.settings
+            if same and self.settings.source != STANDARD_INPUT:
+                for path in (*(p for p in own if p.name.endswith(PART)), *map(partial, (sheet, place))):
+                    path.unlink(missing_ok=True)
+                return manifest
+            count = manifest.samples if manifest else 0
+            if count or own or (labels.is_file() and labels.stat().st_size):
+                raise FileExistsError(
+                    f"{self.folder} holds {self._other_run(manifest, len(own))}; choose another folder, "
+                    "or replace that run with --overwrite"
+                )
+        # the manifest goes last: as long as anything is left, it says whose it is
+        for path in (*own, *others, *map(partial, (sheet, place)), labels, place):
+            path.unlink(missing_ok=True)
+        return None
+
+    def _other_run(self, manifest: Manifest | None, files: int) -> str:
+        if manifest is None:
+            return f"an earlier run of {files} images"
+        what = f"an earlier run of {manifest.samples} images" if manifest.samples else "an earlier run"
+        if manifest.settings == self.settings:
+            return f"{what} from standard input, which cannot be read again"
+        return f"{what} with other settings ({manifest.settings.differences(self.settings)})"
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor of the folder that keeps others from writing there; the system frees it when the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise BlockingIOError(f"{folder} is being written to by another hmeg generate") from error
+    return descriptor

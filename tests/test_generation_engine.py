@@ -1,0 +1,112 @@
+"""The engine: what is drawn together, what is encoded elsewhere, and in which order everything comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hmeg.generation import encoding
+from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
+from hmeg.generation.engine import Encoder, Rejection, default_workers, pieces
+from hmeg.generation.generator import Generator, Task
+from hmeg.generation.inputs import Entry
+from hmeg.graph.latex import parse_latex
+from hmeg.model import BASE, SMALL
+from tests.samples import sample
+from tests.tiny_model import tiny_model
+
+ENTRIES = [Entry(1, "x"), Entry(2, "\\hbar"), Entry(3, "y"), Entry(4, "?", problem="unreadable"), Entry(5, "z")]
+
+
+def shown(made):
+    return [(p.index, p.entry.line if isinstance(p, Rejection) else p.graph.latex) for p in made]
+
+
+def test_pieces():
+    everything = [(0, "x"), (1, "x"), (2, 2), (4, "y"), (5, "y"), (6, 4), (8, "z"), (9, "z")]
+    assert shown(pieces(ENTRIES, 2)) == everything
+    for start in range(11):
+        assert shown(pieces(ENTRIES, 2, start)) == [p for p in everything if p[0] >= start]
+
+
+def test_finished_expressions_are_not_parsed_again(monkeypatch):
+    parsed = []
+    monkeypatch.setattr("hmeg.generation.engine.as_graph", lambda text: parsed.append(text) or parse_latex("x"))
+    assert len(list(pieces([Entry(i, str(i)) for i in range(10)], 3, start=13))) == 17
+    assert parsed == [str(i) for i in range(4, 10)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_encoder_keeps_order(workers):
+    samples = [sample(i) for i in range(50)]
+    taken = []
+
+    def lazily():
+        for drawn in samples:
+            taken.append(drawn.index)
+            yield drawn
+
+    with Encoder(encoding.png, workers) as encoder:
+        stream = encoder.encoded(lazily())
+        first = next(stream)
+        assert len(taken) <= 1 + 33 * workers
+        encoded = [first, *stream]
+    assert [drawn.index for drawn, _ in encoded] == list(range(50))
+    for drawn, content in encoded:
+        assert content == encoding.png(drawn.array)
+
+
+def test_error_of_a_worker_comes_out():
+    bad = dataclasses.replace(sample(0), array=np.zeros((2, 2), np.complex64))
+    with Encoder(encoding.png, 1) as encoder, pytest.raises(TypeError):
+        list(encoder.encoded([bad]))
+
+
+def test_workers():
+    assert default_workers("cpu") == 0
+    assert 1 <= default_workers("cuda") <= 8
+
+
+def test_buckets_keep_the_order_and_hold_expressions_of_one_size():
+    sizes = np.random.default_rng(0).integers(1, 30, 75)
+    tasks = [Task(i, parse_latex(" ".join("x" * int(n)))) for i, n in enumerate(sizes)]
+    batches = []
+
+    def draw(batch):
+        batches.append([len(task.graph) for task in batch])
+        return [sample(task.index) for task in batch]
+
+    drawn = [s.index for s in in_buckets(iter(tasks), 4, draw)]
+    assert drawn == list(range(75))
+    assert all(len(batch) <= 4 for batch in batches)
+    window = batches[:BATCHES_AHEAD]
+    assert [n for batch in window for n in batch] == sorted(sizes[: 4 * BATCHES_AHEAD])
+
+
+def test_buckets_read_a_bounded_number_ahead():
+    taken = []
+    tasks = (taken.append(i) or Task(i, parse_latex("x")) for i in range(10**9))
+    stream = in_buckets(tasks, 2, lambda batch: [sample(task.index) for task in batch])
+    assert [next(stream).index for _ in range(3)] == [0, 1, 2]
+    assert len(taken) == 2 * BATCHES_AHEAD
+
+
+def test_buckets_draw_what_single_samples_are():
+    """What a GPU does with a stream, here on the CPU."""
+    generator = Generator(tiny_model(), "cpu", "tiny")
+    tasks = [Task(i, parse_latex(text)) for i, text in enumerate(["x", r"\frac{a}{b}", "y = x^{2}", "1", "a b c"])]
+    together = list(in_buckets(tasks, 2, lambda batch: generator.draw_together(batch, 3, 64)))
+    for got, wanted in zip(together, generator.stream(tasks, 3, 64), strict=True):
+        assert got.index == wanted.index
+        np.testing.assert_allclose(got.boxes, wanted.boxes, atol=0.02)
+        assert np.abs(got.array.astype(int) - wanted.array).max() <= 1
+
+
+def test_fitting_batch():
+    assert fitting_batch(BASE, 0) == 1
+    assert fitting_batch(SMALL, 10**15) == LARGEST_BATCH
+    assert fitting_batch(BASE, 40 * 2**30) < fitting_batch(SMALL, 40 * 2**30)
+    assert fitting_batch(BASE, 2**30) <= fitting_batch(BASE, 2**34)
+    assert Generator(tiny_model(), "cpu").fitting_batch_size() == 1
