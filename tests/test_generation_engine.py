@@ -9,9 +9,9 @@ import pytest
 
 from hmeg.generation import encoding
 from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
-from hmeg.generation.engine import Encoder, Rejection, default_workers, pieces
+from hmeg.generation.engine import Encoder, default_workers
 from hmeg.generation.generator import Generator, Task
-from hmeg.generation.inputs import Entry
+from hmeg.generation.inputs import Entry, Rejection, pieces, tasks
 from hmeg.graph.latex import parse_latex
 from hmeg.model import BASE, SMALL
 from tests.samples import sample
@@ -31,9 +31,18 @@ def test_pieces():
         assert shown(pieces(ENTRIES, 2, start)) == [p for p in everything if p[0] >= start]
 
 
+def test_tasks_and_refusals_apart():
+    refused = []
+    usable = list(tasks(ENTRIES, 1, lambda entry, reason: refused.append((entry.line, reason))))
+    assert shown(usable) == [(0, "x"), (2, "y"), (4, "z")]
+    assert [line for line, _ in refused] == [2, 4]
+    assert "hbar" in refused[0][1]
+    assert refused[1][1] == "unreadable"
+
+
 def test_finished_expressions_are_not_parsed_again(monkeypatch):
     parsed = []
-    monkeypatch.setattr("hmeg.generation.engine.as_graph", lambda text: parsed.append(text) or parse_latex("x"))
+    monkeypatch.setattr("hmeg.generation.inputs.as_graph", lambda text: parsed.append(text) or parse_latex("x"))
     assert len(list(pieces([Entry(i, str(i)) for i in range(10)], 3, start=13))) == 17
     assert parsed == [str(i) for i in range(4, 10)]
 
@@ -71,14 +80,14 @@ def test_workers():
 
 def test_buckets_keep_the_order_and_hold_expressions_of_one_size():
     sizes = np.random.default_rng(0).integers(1, 30, 75)
-    tasks = [Task(i, parse_latex(" ".join("x" * int(n)))) for i, n in enumerate(sizes)]
+    made = [Task(i, parse_latex(" ".join("x" * int(n)))) for i, n in enumerate(sizes)]
     batches = []
 
     def draw(batch):
         batches.append([len(task.graph) for task in batch])
         return [sample(task.index) for task in batch]
 
-    drawn = [s.index for s in in_buckets(iter(tasks), 4, draw)]
+    drawn = [s.index for s in in_buckets(iter(made), 4, draw)]
     assert drawn == list(range(75))
     assert all(len(batch) <= 4 for batch in batches)
     window = batches[:BATCHES_AHEAD]
@@ -87,8 +96,8 @@ def test_buckets_keep_the_order_and_hold_expressions_of_one_size():
 
 def test_buckets_read_a_bounded_number_ahead():
     taken = []
-    tasks = (taken.append(i) or Task(i, parse_latex("x")) for i in range(10**9))
-    stream = in_buckets(tasks, 2, lambda batch: [sample(task.index) for task in batch])
+    endless = (taken.append(i) or Task(i, parse_latex("x")) for i in range(10**9))
+    stream = in_buckets(endless, 2, lambda batch: [sample(task.index) for task in batch])
     assert [next(stream).index for _ in range(3)] == [0, 1, 2]
     assert len(taken) == 2 * BATCHES_AHEAD
 
@@ -96,9 +105,9 @@ def test_buckets_read_a_bounded_number_ahead():
 def test_buckets_draw_what_single_samples_are():
     """What a GPU does with a stream, here on the CPU."""
     generator = Generator(tiny_model(), "cpu", "tiny")
-    tasks = [Task(i, parse_latex(text)) for i, text in enumerate(["x", r"\frac{a}{b}", "y = x^{2}", "1", "a b c"])]
-    together = list(in_buckets(tasks, 2, lambda batch: generator.draw_together(batch, 3, 64)))
-    for got, wanted in zip(together, generator.stream(tasks, 3, 64), strict=True):
+    made = [Task(i, parse_latex(text)) for i, text in enumerate(["x", r"\frac{a}{b}", "y = x^{2}", "1", "a b c"])]
+    together = list(in_buckets(made, 2, lambda batch: generator.draw_together(batch, 3, 64)))
+    for got, wanted in zip(together, generator.stream(made, 3, 64), strict=True):
         assert got.index == wanted.index
         np.testing.assert_allclose(got.boxes, wanted.boxes, atol=0.02)
         assert np.abs(got.array.astype(int) - wanted.array).max() <= 1

@@ -8,50 +8,18 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from . import encoding
-from .generator import Generator, Task, as_graph
-from .inputs import Entry
+from .generator import Generator, Task
+from .inputs import Entry, Rejection, pieces
 from .run import Run
 from .sample import Sample
 
 ENCODED_AHEAD = 32  # samples a worker may be behind
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """An expression that cannot be used; ``index`` is what its first sample would have had."""
-
-    index: int
-    entry: Entry
-    reason: str
-
-
-def pieces(entries: Iterable[Entry], count: int, start: int = 0) -> Iterator[Task | Rejection]:
-    """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
-
-    Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
-    numbering. Entries that lie before ``start`` altogether are not even parsed.
-    """
-    for position, entry in enumerate(entries):
-        first, end = position * count, (position + 1) * count
-        if end <= start:
-            continue
-        try:
-            if entry.problem is not None:
-                raise ValueError(entry.problem)
-            graph = as_graph(entry.text)
-        except ValueError as error:
-            if first >= start:
-                yield Rejection(first, entry, str(error))
-            continue
-        for index in range(max(first, start), end):
-            yield Task(index, graph, entry.line if entry.from_file else None)
 
 
 def draw(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hmeg.graph.grammar import Grammar
+
+from .generator import Task, as_graph
 
 # A longer line is no formula; it is never held in memory as a whole.
 MAX_LINE_BYTES = 1 << 16
@@ -72,6 +74,46 @@ def survey(path: Path) -> tuple[int, str]:
             digest.update(block)
         file.seek(0)
         return sum(1 for _ in from_file(file)), digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An expression that cannot be used; ``index`` is what its first sample would have had."""
+
+    index: int
+    entry: Entry
+    reason: str
+
+
+def pieces(entries: Iterable[Entry], count: int, start: int = 0) -> Iterator[Task | Rejection]:
+    """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
+
+    Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
+    numbering. Entries that lie before ``start`` altogether are not even parsed.
+    """
+    for position, entry in enumerate(entries):
+        first, end = position * count, (position + 1) * count
+        if end <= start:
+            continue
+        try:
+            if entry.problem is not None:
+                raise ValueError(entry.problem)
+            graph = as_graph(entry.text)
+        except ValueError as error:
+            if first >= start:
+                yield Rejection(first, entry, str(error))
+            continue
+        for index in range(max(first, start), end):
+            yield Task(index, graph, entry.line if entry.from_file else None)
+
+
+def tasks(entries: Iterable[Entry], count: int, reject: Callable[[Entry, str], None]) -> Iterator[Task]:
+    """The tasks among :func:`pieces`; an entry that cannot be used is handed to ``reject`` with the reason."""
+    for piece in pieces(entries, count):
+        if isinstance(piece, Rejection):
+            reject(piece.entry, piece.reason)
+        else:
+            yield piece
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
