@@ -44,8 +44,13 @@ def train(function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tenso
     return step
 
 
-def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Results]) -> None:
-    """Times ``function`` under pytest-benchmark; fails before timing where its results are not the baseline's."""
+def measure(
+    benchmark: Any, case: Case, subject: str, function: Callable[[], Results], rounds: int | None = None
+) -> None:
+    """Times ``function`` under pytest-benchmark; fails before timing where its results are not the baseline's.
+
+    rounds  how often, for what takes seconds; None: as often as MAX_SECONDS allow, after some rounds to warm up
+    """
     _check_agreement(case, subject, function)
     synchronize = torch.cuda.synchronize if DEVICE == "cuda" else _nothing
 
@@ -53,9 +58,11 @@ def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Res
         function()
         synchronize()
 
-    once()
-    seconds = max(_seconds(once) for _ in range(3))  # the slowest, so that a disturbed machine does not take for ever
-    rounds = int(min(max(MAX_SECONDS / seconds, MIN_ROUNDS), MAX_ROUNDS))
+    warm_up = 0
+    if rounds is None:
+        once()
+        seconds = max(_seconds(once) for _ in range(3))  # the slowest: a disturbed machine must not take for ever
+        rounds, warm_up = int(min(max(MAX_SECONDS / seconds, MIN_ROUNDS), MAX_ROUNDS)), 5
     extra = extra_bytes(function, DEVICE)
     benchmark.extra_info.update(
         case=case.name,
@@ -65,7 +72,7 @@ def measure(benchmark: Any, case: Case, subject: str, function: Callable[[], Res
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
-    benchmark.pedantic(once, rounds=rounds, iterations=1, warmup_rounds=5)
+    benchmark.pedantic(once, rounds=rounds, iterations=1, warmup_rounds=warm_up)
     times = " ".join(f"{p:9.4f}" for p in np.percentile(benchmark.stats.stats.data, (20, 50, 80)) * 1e3)
     print(f"{case.name:38} {subject:12} {times} ms, {extra / 2**20:.2f} MiB extra", flush=True)
 

@@ -18,6 +18,7 @@ class Suite:
 
 
 SUITES = {
+    "train": Suite("one optimisation step of layout (batch 64) and image training (base, batch 4)"),
     "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
     "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
 }

@@ -50,6 +50,9 @@ def test_real_symbols_can_be_read_and_noise_cannot(folder: Path) -> None:
     assert (found.expressions, found.symbols) == (len(data), sum(len(graph) for graph in data.graphs))
     assert found.real_accuracy > 0.9
     assert found.at_true_boxes < 0.7 and found.whole_road < 0.7, "random weights write nothing that can be read"
+    assert found.classified_real > 0.5, "the bundled classifier reads hand-made x^2 and 1+a"
+    assert found.recognisability == pytest.approx(found.classified_at_true_boxes / found.classified_real)
+    assert found.classified_at_true_boxes < 0.7 and found.classified_whole_road < 0.7
     assert 0 < found.typeset_iou < 1 and 0 <= found.box_iou < found.typeset_iou
     assert 0.1 < found.pixel_l1 < 1 and found.box_l1 > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 from training_data import IMAGE, LAYOUT, log, prepared
 
 from hmeg.cli import main
+from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.settings import ImageTrainingConfig, LayoutTrainingConfig, resolve, settings_of, to_yaml
 
@@ -90,11 +93,16 @@ def test_help_is_quick_and_complete() -> None:
 def test_tensorboard_writes_scalars_and_pictures(data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = replace(LAYOUT, steps=2, tensorboard=True, validation=str(data), validate_every=1)
-    LayoutTrainer(data, tmp_path / "run", config).train()
+    config = replace(IMAGE, steps=2, tensorboard=True, validation=str(data), validate_every=1, validation_limit=2)
+    ImageTrainer(data, tmp_path / "run", config).train()
     found = EventAccumulator(str(tmp_path / "run")).Reload()
-    assert {"loss/box", "loss/gradient", "validation/box_iou"} <= set(found.Tags()["scalars"])
-    assert [event.step for event in found.Scalars("validation/box_iou")] == [1, 2]
+    assert {"loss/pixel", "loss/gradient", "validation/pixel_l1"} <= set(found.Tags()["scalars"])
+    assert [event.step for event in found.Scalars("validation/recognisability")] == [1, 2]
+    (picture,) = found.Tags()["images"]
+    with Image.open(io.BytesIO(found.Images(picture)[0].encoded_image_string)) as image:
+        assert image.size == (2 * 256, 2 * 256), "two expressions, real above drawn"
+    last = log(tmp_path / "run", "validation.jsonl")[-1]
+    assert 0 < last["pixel_l1"] < 1 and 0 <= last["symbols_read"] <= 1 and last["recognisability"] >= 0
 
 
 def test_without_tensorboard_the_package_is_named(

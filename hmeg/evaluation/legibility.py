@@ -1,8 +1,8 @@
-"""Can the symbols be read? Nearest-neighbour recognition of symbols cut out of real and of generated images.
+"""Can the symbols be read? Recognition of symbols cut out of real and of generated images, by two readers.
 
-A deliberately plain reader: the classes of the most similar training symbols vote. It has no weights to train and
-nothing in common with the networks it judges, so its accuracy on generated symbols, beside that on real ones, is an
-honest number to begin with.
+One is deliberately plain: the classes of the most similar training symbols vote. It has no weights to train and
+nothing in common with the networks it judges. The other is the bundled classifier (:mod:`hmeg.evaluation.recogniser`),
+which reads real symbols better; its accuracy on generated symbols over that on real ones is called recognisability.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from hmeg.graph import SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset
 
 from .boxes import box_iou
+from .recogniser import SymbolRecogniser, bundled_recogniser
+from .symbols import accuracy as classified_accuracy
+from .symbols import accuracy_on
 
 _SIDE = 24
 _NEIGHBOURS = 5
@@ -32,9 +35,12 @@ class Legibility:
     """What :func:`measure` finds over a validation set.
 
     expressions, symbols    how many were looked at
-    real_accuracy           share of real validation symbols that are recognised
+    real_accuracy           share of real validation symbols that the plain reader recognises
     at_true_boxes           the same for symbols drawn at the true boxes
     whole_road              the same for symbols drawn at generated boxes
+    classified_*            the same three shares for the classifier
+    recognisability         classified_at_true_boxes over classified_real
+    recognisability_whole_road   classified_whole_road over classified_real
     box_iou, box_l1         generated against true boxes: mean intersection over union, mean |difference| in [0, 1]
     typeset_iou             of the rule-based typesetter's boxes, for comparison
     pixel_l1                mean |difference| of images drawn at true boxes and real ones, in [0, 1]
@@ -45,6 +51,11 @@ class Legibility:
     real_accuracy: float
     at_true_boxes: float
     whole_road: float
+    classified_real: float
+    classified_at_true_boxes: float
+    classified_whole_road: float
+    recognisability: float
+    recognisability_whole_road: float
     box_iou: float
     box_l1: float
     typeset_iou: float
@@ -87,12 +98,20 @@ def _drawn(
         yield sample.graph, np.asarray(sample.image.convert("L"))
 
 
-def measure(generator: Generator, train: CrohmeDataset, validation: CrohmeDataset, seed: int = 0) -> Legibility:
+def measure(
+    generator: Generator,
+    train: CrohmeDataset,
+    validation: CrohmeDataset,
+    seed: int = 0,
+    recogniser: SymbolRecogniser | None = None,
+) -> Legibility:
     """Draws every validation expression twice, at true and at generated boxes, and reads the symbols.
 
-    train       the reader's known symbols
+    train       the plain reader's known symbols
     validation  expressions with images; a prepared folder's
+    recogniser  the classifier, in evaluation mode; None: the bundled one
     """
+    recogniser = recogniser or bundled_recogniser()
     ink, ids = cut_symbols(train, _SIDE)
     known, known_ids = _normalised(ink), torch.from_numpy(ids)
     wanted = torch.from_numpy(np.concatenate([graph.symbol_ids() for graph in validation.graphs]))
@@ -111,12 +130,21 @@ def measure(generator: Generator, train: CrohmeDataset, validation: CrohmeDatase
     differences = [
         np.abs(image.astype(np.float64) - validation.image(i)).mean() / 255 for i, image in enumerate(at_true)
     ]
+    classified = {
+        "real": accuracy_on(recogniser, validation),
+        "at_true_boxes": classified_accuracy(recogniser, at_true, validation.graphs),
+        "whole_road": classified_accuracy(recogniser, images, graphs),
+    }
+    real = max(classified["real"], 1e-9)
     return Legibility(
         expressions=len(validation),
         symbols=len(wanted),
         real_accuracy=accuracy(validation),
         at_true_boxes=accuracy(_Drawn(validation.graphs, at_true, size)),
         whole_road=accuracy(_Drawn(graphs, images, size)),
+        **{f"classified_{name}": value for name, value in classified.items()},
+        recognisability=classified["at_true_boxes"] / real,
+        recognisability_whole_road=classified["whole_road"] / real,
         box_iou=float(box_iou(boxes, true_boxes).mean()),
         box_l1=float((boxes - true_boxes).abs().mean()),
         typeset_iou=float(box_iou(typeset_boxes, true_boxes).mean()),

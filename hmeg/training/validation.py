@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.evaluation.boxes import box_iou
+from hmeg.evaluation.recogniser import bundled_recogniser, read_symbols
 from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
@@ -46,6 +48,7 @@ class ValidationSet:
     def __init__(self, folder: Path | str, model: ModelConfig, device: str, limit: int = 0) -> None:
         self.dataset = CrohmeDataset(folder)
         self.model, self.device = model, device
+        self.recogniser = copy.deepcopy(bundled_recogniser()).to(device)
         self.count = min(limit or len(self.dataset), len(self.dataset))
         self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout_prior)
 
@@ -67,8 +70,14 @@ class ValidationSet:
 
     @torch.no_grad()
     def measure_images(self, model: ImageModel) -> Measured:
-        """Mean absolute difference of real images and those drawn at true boxes, in [0, 1]; the first as pictures."""
+        """Images drawn at true boxes beside real ones.
+
+        Mean absolute difference in [0, 1]; the share of symbols that the bundled classifier reads, and its ratio to the
+        share that it reads in the real images (recognisability); the first images as pictures.
+        """
         total = torch.zeros((), device=self.device)
+        read: list[Tensor] = []
+        real: list[Tensor] = []
         shown: list[Tensor] = []
         for part in self._parts(images=True):
             boxes = part.graph.boxes
@@ -78,10 +87,25 @@ class ValidationSet:
             output = model.eval()(part.graph, noise, boxes, (self.model.image_size,), glyph_modes=modes)
             drawn = output.images[self.model.image_size].mean(dim=1, keepdim=True).clamp(0, 1)
             total += (drawn - part.images).abs().mean(dim=(1, 2, 3)).sum()
+            read.append(self._read(drawn, part.graph))
+            real.append(self._read(part.images, part.graph))
             if not shown:
                 shown = [torch.cat(list(images[:_PICTURES]), dim=2) for images in (part.images, drawn)]
         picture = torch.cat(shown, dim=1).cpu()
-        return Measured({"pixel_l1": float(total) / self.count}, {"real above, drawn below": picture})
+        found, at_best = (float(torch.cat(rows).float().mean()) for rows in (read, real))
+        values = {
+            "pixel_l1": float(total) / self.count,
+            "symbols_read": found,
+            "recognisability": found / max(at_best, 1e-9),
+        }
+        return Measured(values, {"real above, drawn below": picture})
+
+    def _read(self, images: Tensor, graph: GraphBatch) -> Tensor:
+        """Whether each symbol (V,) of images (N, 1, S, S) is read as what it is."""
+        assert graph.boxes is not None
+        # As drawn files hold them: 8 bits.
+        images = (images * 255).round() / 255
+        return read_symbols(self.recogniser, images.contiguous(), graph.boxes, graph.batch) == graph.symbols
 
     def _parts(self, images: bool) -> Iterator[_Part]:
         for start in range(0, self.count, _BATCH):
