@@ -17,7 +17,17 @@ from triton.compiler import ASTSource
 from hmeg.backends.triton.kernels import import_kernels
 
 import_kernels()
-from hmeg_kernels import box_soft_mask, compose_layout, runtime, sums  # noqa: E402
+from hmeg_kernels import (  # noqa: E402
+    box_layout,
+    box_soft_mask,
+    compose_layout,
+    crop_boxes,
+    hidden_rows,
+    refine_gradients,
+    refine_masks,
+    runtime,
+    sums,
+)
 
 TYPES = {"fp32": torch.float32, "fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -29,7 +39,7 @@ class Entry:
 
     kernel: Any
     tensors: str  # names of tensors of the operator's type
-    constants: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, float] = field(default_factory=dict)
     indices: str = ""  # names of int64 tensors
     sums: str = ""  # names of tensors of the type sums are made in
     integers: str = ""  # names of numbers known when the kernel starts
@@ -52,22 +62,28 @@ class Entry:
         )
         assert len(compiled.asm["cubin"]) > 1000
 
-    def compile_all(self, capability: int) -> str:
+    def compile_all(self, capability: int, kinds: list[str]) -> str:
         configs = getattr(self.kernel, "configs", [triton.Config({})])
-        for kind in TYPES:
+        for kind in kinds:
             # One type is enough to compile every configuration.
             for config in configs if kind == "fp32" else configs[:1]:
                 self.compile(kind, capability, config)
         name = getattr(self.kernel, "base_fn", self.kernel).__name__
-        return f"sm_{capability} {name}: {len(TYPES)} types, {len(configs)} configurations"
+        return f"sm_{capability} {name}: {', '.join(kinds)}; {len(configs)} configurations"
 
 
 MASK_SIZE = {"HEIGHT": 64, "WIDTH": 64, "COLUMNS": 64}
 LAYOUT = {"CHANNELS": 128, "PIXELS": 4096}
+BOX_LAYOUT = {"CHANNELS": 128, "HEIGHT": 64, "WIDTH": 64}
+CROPS = {"CHANNELS": 1, "HEIGHT": 256, "WIDTH": 256, "CROP_HEIGHT": 32, "CROP_WIDTH": 32}
+HIDDEN = {"CHANNELS": 64, "HEIGHT": 64, "WIDTH": 64, "BLOCK": 64}
+WALK = {**HIDDEN, "COLUMNS": 64}
+NORMALISED = {**WALK, "EPS": 1e-5}
+BN = "bn_weight bn_bias mean var conv2_weight"
 ENTRIES = [
     Entry(box_soft_mask.forward_kernel, "boxes masks", MASK_SIZE),
     Entry(box_soft_mask.backward_kernel, "grad_masks boxes grad_boxes", MASK_SIZE),
-    Entry(sums.add_parts_kernel, "total", {"BLOCK": 1024}, sums="parts", integers="count length"),
+    Entry(sums.add_parts_kernel, "total", {"BLOCK": 1024}, sums="parts", integers="count length inner"),
     Entry(
         compose_layout.compose_layout_forward_kernel, "masks features layout", LAYOUT,
         indices="batch", integers="symbols",
@@ -76,13 +92,59 @@ ENTRIES = [
         compose_layout.compose_layout_backward_kernel, "grad_layout masks features grad_masks",
         {**LAYOUT, "FEATURES_BLOCK": 64}, indices="batch", sums="parts", integers="symbols splits span",
     ),
+    Entry(
+        box_layout.box_layout_forward_kernel, "features boxes layout", BOX_LAYOUT,
+        indices="batch", integers="symbols",
+    ),
+    Entry(
+        box_layout.box_layout_backward_kernel, "grad_layout features boxes grad_features grad_boxes", BOX_LAYOUT,
+        indices="batch",
+    ),
+    Entry(crop_boxes.crop_boxes_forward_kernel, "images boxes crops", CROPS, indices="batch"),
+    Entry(crop_boxes.crop_boxes_gradient_kernel, "grad_crops images boxes grad_boxes", CROPS, indices="batch"),
+    Entry(
+        crop_boxes.crop_images_gradient_kernel, "grad_crops boxes grad_images",
+        {**CROPS, "SAMPLE_ROWS": 32, "SAMPLE_COLUMNS": 32}, indices="owners order", integers="symbols",
+    ),
+    Entry(hidden_rows.hidden_table_kernel, "conv1_weight conv1_bias", HIDDEN, sums="table"),
+    Entry(
+        refine_masks.refine_masks_kernel, f"boxes {BN} conv2_bias masks", NORMALISED, sums="table", integers="rows"
+    ),
+    Entry(refine_masks.refine_statistics_kernel, "boxes", WALK, sums="table parts", integers="rows"),
+    Entry(
+        refine_masks.merge_statistics_kernel, "",
+        {"CHANNELS": 64, "HEIGHT": 64, "WIDTH": 64, "PARTS": 256, "BLOCK": 8},
+        sums="parts statistics", integers="count rows",
+    ),
+    Entry(
+        refine_gradients.refine_products_kernel, "grad_masks masks boxes", WALK,
+        sums="table products readings", integers="rows",
+    ),
+    Entry(
+        refine_gradients.refine_second_gradients_kernel,
+        f"{BN} grad_bn_weight grad_bn_bias grad_conv2_weight grad_conv2_bias",
+        {"CHANNELS": 64, "TRAINING": True, "EPS": 1e-5, "PARTS": 128},
+        sums="products readings taken", integers="count values",
+    ),
+    Entry(
+        refine_gradients.refine_moments_kernel, f"grad_masks masks boxes {BN}", NORMALISED,
+        sums="table taken moments shares", integers="rows",
+    ),
+    Entry(
+        refine_gradients.add_moments_kernel, "boxes", {"CHANNELS": 64, "PARTS": 128, "BLOCK": 16},
+        sums="moments sums", integers="count bands",
+    ),
+    Entry(refine_gradients.refine_first_gradients_kernel, "grad_conv1_weight grad_conv1_bias", HIDDEN, sums="sums"),
 ]  # fmt: skip
 
 
 def main() -> None:
-    for capability in map(int, sys.argv[1:]):
+    capabilities = [int(argument) for argument in sys.argv[1:]]
+    for capability in capabilities:
+        # All types for one GPU; the others differ from it in how they multiply float32.
+        kinds = list(TYPES) if capability == capabilities[-1] else ["fp32"]
         for entry in ENTRIES:
-            print(entry.compile_all(capability), flush=True)
+            print(entry.compile_all(capability, kinds), flush=True)
 
 
 if __name__ == "__main__":

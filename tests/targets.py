@@ -39,7 +39,7 @@ class Target:
     name: str
     device: str
     dtypes: tuple[torch.dtype, ...]
-    cuts_off: tuple[torch.dtype, ...] = ()  # types that results are cut off to, not rounded
+    interpreted: bool = False  # by Triton, slowly; and bfloat16 is cut off there, not rounded
 
 
 def targets(operator: str) -> list[str]:
@@ -67,9 +67,8 @@ def _prepared(name: str) -> tuple[Target, Backend] | str:
     if kind == "cpu" and detail not in importlib.import_module("hmeg._C").build_info()["cpu_variants"]:
         return f"this processor does not run {detail}"
     on_gpu = kind == "cuda" or (kind == "triton" and torch.cuda.is_available())
-    # Triton's interpreter keeps the upper half of a float32; a GPU rounds.
-    cuts_off = (torch.bfloat16,) if kind == "triton" and not on_gpu else ()
-    return Target(name, "cuda" if on_gpu else "cpu", backend.dtypes, cuts_off), backend
+    interpreted = kind == "triton" and not on_gpu
+    return Target(name, "cuda" if on_gpu else "cpu", backend.dtypes, interpreted), backend
 
 
 def target(name: str) -> Target:

@@ -72,7 +72,7 @@ def test_constants_agree_across_languages() -> None:
 
     assert float(re.search(r"kBoxSoftMaskMinSide = (\S+);", header)[1]) == MIN_SIDE
     assert int(re.search(r"kBoxSoftMaskTileRows = (\d+);", header)[1]) == TILE_ROWS
-    kernel = (ROOT / "kernels" / "triton" / "box_soft_mask.py").read_text()
+    kernel = (ROOT / "kernels" / "triton" / "ramps.py").read_text()
     assert float(re.search(r"MIN_SIDE = tl.constexpr\((\S+)\)", kernel)[1]) == MIN_SIDE
 
 

@@ -12,10 +12,8 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
+from .ramps import load_box, ramp
 from .runtime import kernel
-
-# csrc/box_soft_mask.h: kBoxSoftMaskMinSide
-MIN_SIDE = tl.constexpr(1e-6)
 
 _FORWARD_CONFIGS = [
     triton.Config({"ROWS": 32}, num_warps=4),
@@ -27,39 +25,6 @@ _BACKWARD_CONFIGS = [
     triton.Config({"ROWS": 32}, num_warps=4),
     triton.Config({"ROWS": 32}, num_warps=8),
 ]
-
-
-@triton.jit
-def _ramp(low, high, index, count, acc: tl.constexpr):
-    """r(t) at grid points ``index`` of ``count``, and its derivatives by ``low`` and ``high``. NaN falls through."""
-    side = high - low
-    nothing = tl.abs(side) < MIN_SIDE
-    something = tl.where(nothing, 0.0, 1.0)
-    reciprocal = something / tl.where(nothing, 1.0, side)
-    step = 1.0 / tl.maximum(count - 1, 1).to(acc)
-    # From the nearer end, as torch.linspace does it.
-    point = tl.where(index < count // 2, step * index.to(acc), 1.0 - step * (count - 1 - index).to(acc))
-    point = tl.where(count > 1, point, 0.0)
-    t = (point - low) * reciprocal
-    rising = 8.0 * t + 0.5
-    falling = 8.5 - 8.0 * t
-    value = tl.where(rising < falling, rising, falling)
-    slope = tl.where(rising < falling, 8.0, -8.0) * reciprocal
-    flat = (value < 0.0) | (value > 1.0)
-    by_low = tl.where(flat, 0.0, slope * (t - 1.0))
-    by_high = tl.where(flat, 0.0, -slope * t)
-    value = tl.where(value < 0.0, 0.0, value)
-    value = tl.where(value > 1.0, 1.0, value)
-    return value * something, by_low, by_high
-
-
-@triton.jit
-def _box(boxes, symbol, acc: tl.constexpr):
-    x0 = tl.load(boxes + 4 * symbol).to(acc)
-    y0 = tl.load(boxes + 4 * symbol + 1).to(acc)
-    x1 = tl.load(boxes + 4 * symbol + 2).to(acc)
-    y1 = tl.load(boxes + 4 * symbol + 3).to(acc)
-    return x0, y0, x1, y1
 
 
 @kernel(_FORWARD_CONFIGS, key=["HEIGHT", "WIDTH"])
@@ -76,12 +41,12 @@ def forward_kernel(
     acc: tl.constexpr = tl.float64 if WIDE else tl.float32
     bands = tl.cdiv(HEIGHT, ROWS)
     symbol = (tl.program_id(0) // bands).to(tl.int64)
-    x0, y0, x1, y1 = _box(boxes, symbol, acc)
+    x0, y0, x1, y1 = load_box(boxes, symbol, acc)
     rows = tl.program_id(0) % bands * ROWS + tl.arange(0, ROWS)
-    down, _y0, _y1 = _ramp(y0, y1, rows, HEIGHT, acc)
+    down, _y0, _y1 = ramp(y0, y1, rows, HEIGHT, acc)
     for first in range(0, WIDTH, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        across, _x0, _x1 = _ramp(x0, x1, columns, WIDTH, acc)
+        across, _x0, _x1 = ramp(x0, x1, columns, WIDTH, acc)
         offsets = (symbol * HEIGHT + rows[:, None]) * WIDTH + columns[None, :]
         inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
         tl.store(masks + offsets, (down[:, None] * across[None, :]).to(masks.dtype.element_ty), mask=inside)
@@ -101,19 +66,19 @@ def backward_kernel(
 ):
     acc: tl.constexpr = tl.float64 if WIDE else tl.float32
     symbol = tl.program_id(0).to(tl.int64)
-    x0, y0, x1, y1 = _box(boxes, symbol, acc)
+    x0, y0, x1, y1 = load_box(boxes, symbol, acc)
     by_x0 = tl.zeros((COLUMNS,), dtype=acc)
     by_x1 = tl.zeros((COLUMNS,), dtype=acc)
     by_y0 = tl.zeros((ROWS,), dtype=acc)
     by_y1 = tl.zeros((ROWS,), dtype=acc)
     for first_column in range(0, WIDTH, COLUMNS):
         columns = first_column + tl.arange(0, COLUMNS)
-        across, across_by_x0, across_by_x1 = _ramp(x0, x1, columns, WIDTH, acc)
+        across, across_by_x0, across_by_x1 = ramp(x0, x1, columns, WIDTH, acc)
         within_columns = ((across != 0.0) | (across_by_x0 != 0.0) | (across_by_x1 != 0.0)) & (columns < WIDTH)
         column_sums = tl.zeros((COLUMNS,), dtype=acc)
         for first_row in range(0, HEIGHT, ROWS):
             rows = first_row + tl.arange(0, ROWS)
-            down, down_by_y0, down_by_y1 = _ramp(y0, y1, rows, HEIGHT, acc)
+            down, down_by_y0, down_by_y1 = ramp(y0, y1, rows, HEIGHT, acc)
             within_rows = ((down != 0.0) | (down_by_y0 != 0.0) | (down_by_y1 != 0.0)) & (rows < HEIGHT)
             # The gradient is read inside the box's support only: elsewhere the mask is zero whatever the box does.
             inside = within_rows[:, None] & within_columns[None, :]

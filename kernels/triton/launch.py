@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import triton
 
+from .box_layout import box_layout_backward, box_layout_forward
 from .box_soft_mask import box_soft_mask_backward, box_soft_mask_forward
 from .compose_layout import compose_layout_backward, compose_layout_forward
+from .crop_boxes import crop_boxes_backward, crop_boxes_forward
+from .refine_gradients import refine_masks_backward
+from .refine_masks import refine_masks_forward, refine_statistics
 from .runtime import interpreted
 
 
@@ -15,10 +19,17 @@ def version() -> str:
 
 
 __all__ = [
+    "box_layout_backward",
+    "box_layout_forward",
     "box_soft_mask_backward",
     "box_soft_mask_forward",
     "compose_layout_backward",
     "compose_layout_forward",
+    "crop_boxes_backward",
+    "crop_boxes_forward",
     "interpreted",
+    "refine_masks_backward",
+    "refine_masks_forward",
+    "refine_statistics",
     "version",
 ]

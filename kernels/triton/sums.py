@@ -10,19 +10,21 @@ import triton.language as tl
 _BLOCK = 1024
 
 
-@triton.jit(do_not_specialize=["count", "length"])
-def add_parts_kernel(parts, total, count, length, BLOCK: tl.constexpr):
-    """total (length,) from parts (count, length)."""
+@triton.jit(do_not_specialize=["count", "length", "inner"])
+def add_parts_kernel(parts, total, count, length, inner, BLOCK: tl.constexpr):
+    """total (length,), seen as (length / inner, inner), from parts (length / inner, count, inner)."""
     places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = places < length
-    added = tl.load(parts + places, mask=inside, other=0.0)
+    first = places // inner * inner * count + places % inner
+    added = tl.load(parts + first, mask=inside, other=0.0)
     for part in range(1, count):
-        added += tl.load(parts + part * length.to(tl.int64) + places, mask=inside, other=0.0)
+        added += tl.load(parts + first + part * inner.to(tl.int64), mask=inside, other=0.0)
     tl.store(total + places, added.to(total.dtype.element_ty), mask=inside)
 
 
-def add_parts(parts: Tensor, total: Tensor) -> None:
-    """Fills total from parts (n, *total.shape), n at least 1; both contiguous."""
+def add_parts(parts: Tensor, total: Tensor, dim: int = 0) -> None:
+    """Fills total with the sum of parts over ``dim``, in order; both contiguous, that dimension at least 1 long."""
     length = total.numel()
     if length:
-        add_parts_kernel[(triton.cdiv(length, _BLOCK),)](parts, total, len(parts), length, BLOCK=_BLOCK)
+        inner = parts.stride(dim)
+        add_parts_kernel[(triton.cdiv(length, _BLOCK),)](parts, total, parts.shape[dim], length, inner, BLOCK=_BLOCK)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 
 from ..base import Backend
+from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
+from .crop_boxes import CropBoxes
+from .refine_masks import RefineMasks
 
 
-class TritonBackend(BoxSoftMask, ComposeLayout, Backend):
+class TritonBackend(BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, Backend):
     """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
 
     name = "triton"
