@@ -117,9 +117,15 @@ PYBIND11_MODULE(_C, module) {
 
 #ifdef HMEG_WITH_CUDA
   Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
+  bind(cuda, "attention_readout_forward", &hmeg_cuda_attention_readout_forward);
+  bind(cuda, "attention_readout_backward", &hmeg_cuda_attention_readout_backward);
   bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
   bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);
   bind(cuda, "compose_layout_backward", &hmeg_cuda_compose_layout_backward);
+  bind(cuda, "triple_message_hidden", &hmeg_cuda_triple_message_hidden);
+  bind(cuda, "triple_message_pool", &hmeg_cuda_triple_message_pool);
+  bind(cuda, "triple_message_grad_products", &hmeg_cuda_triple_message_grad_products);
+  bind(cuda, "triple_message_collect", &hmeg_cuda_triple_message_collect);
 #endif
 }

@@ -44,4 +44,35 @@ const char* hmeg_cpu_triple_message_scatter(int64_t dtype, const void* activatio
                                             const int64_t* object, const int64_t* type, void* grad, void* for_subject,
                                             void* for_object, void* for_type, int64_t edges, int64_t hidden,
                                             int64_t threads, int64_t variant);
+
+// The CUDA kernels work on a range of edges, `count` of `edges` from the one numbered `first` on, in the order of
+// edge_index (2, E); K is `width`, V `nodes`. Lists are those of hmeg.ops.EdgeStructure. Where a pass needs several
+// ranges, `carried` takes sums from one to the next, in accumulation precision and of the result's shape.
+//
+// hidden (count, K) = ReLU(projected[0, subject] + own + projected[1, object]) of projected (2, V, K); own: the row of
+// table (R, K) that edge_type names, or, both null, what `hidden` held before.
+const char* hmeg_cuda_triple_message_hidden(int64_t dtype, const void* projected, const void* table,
+                                            const int64_t* edge_index, const int64_t* edge_type, void* hidden,
+                                            int64_t first, int64_t count, int64_t edges, int64_t nodes, int64_t width,
+                                            void* stream);
+// From products (count, 2 K + C'), or (count, 2 K) where new_edges is null, without their bias: pooled (V, K),
+// new_edges (E, C'), and signs (E, words) as hmeg/ops/triple_message.py has them unless they are null.
+const char* hmeg_cuda_triple_message_pool(int64_t dtype, const void* products, const void* bias,
+                                          const int64_t* subject_rows, const int64_t* subject_edges,
+                                          const int64_t* object_rows, const int64_t* object_edges, void* carried,
+                                          void* pooled, void* new_edges, void* signs, int64_t first, int64_t count,
+                                          int64_t edges, int64_t nodes, int64_t width, int64_t out, int64_t average,
+                                          void* stream);
+// grad_products (count, 2 K + own): grad_pooled (V, K) of subject and object, and grad_edges (E, own) between them,
+// where the signs say that ReLU lets them through.
+const char* hmeg_cuda_triple_message_grad_products(int64_t dtype, const void* signs, const void* grad_pooled,
+                                                   const void* grad_edges, const int64_t* edge_index,
+                                                   void* grad_products, int64_t first, int64_t count, int64_t edges,
+                                                   int64_t width, int64_t own, void* stream);
+// collected (2, V, K): sums of rows (count, K) over each node's edges as subject and as object.
+const char* hmeg_cuda_triple_message_collect(int64_t dtype, const void* rows, const int64_t* subject_rows,
+                                             const int64_t* subject_edges, const int64_t* object_rows,
+                                             const int64_t* object_edges, void* carried, void* collected,
+                                             int64_t first, int64_t count, int64_t edges, int64_t nodes, int64_t width,
+                                             void* stream);
 }

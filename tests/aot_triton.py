@@ -18,6 +18,7 @@ from hmeg.backends.triton.kernels import import_kernels
 
 import_kernels()
 from hmeg_kernels import (  # noqa: E402
+    attention_readout,
     box_layout,
     box_soft_mask,
     compose_layout,
@@ -27,6 +28,7 @@ from hmeg_kernels import (  # noqa: E402
     refine_masks,
     runtime,
     sums,
+    triple_message,
 )
 
 TYPES = {"fp32": torch.float32, "fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -41,8 +43,10 @@ class Entry:
     tensors: str  # names of tensors of the operator's type
     constants: dict[str, float] = field(default_factory=dict)
     indices: str = ""  # names of int64 tensors
+    words: str = ""  # names of int32 tensors
     sums: str = ""  # names of tensors of the type sums are made in
     integers: str = ""  # names of numbers known when the kernel starts
+    every: str = "fp32"  # the type to compile every configuration for
 
     def compile(self, kind: str, capability: int, config: triton.Config) -> None:
         function = self.kernel.fn if isinstance(self.kernel, triton.runtime.Autotuner) else self.kernel
@@ -50,6 +54,7 @@ class Entry:
         values = {**self.constants, **config.kwargs, **{n: v for n, v in given.items() if n in function.arg_names}}
         signature = dict.fromkeys(self.tensors.split(), f"*{kind}")
         signature |= dict.fromkeys(self.indices.split(), "*i64") | dict.fromkeys(self.integers.split(), "i32")
+        signature |= dict.fromkeys(self.words.split(), "*i32")
         signature |= dict.fromkeys(self.sums.split(), "*fp64" if kind == "fp64" else "*fp32")
         signature |= dict.fromkeys(values, "constexpr")
         signature = {name: signature[name] for name in function.arg_names}
@@ -66,7 +71,7 @@ class Entry:
         configs = getattr(self.kernel, "configs", [triton.Config({})])
         for kind in kinds:
             # One type is enough to compile every configuration.
-            for config in configs if kind == "fp32" else configs[:1]:
+            for config in configs if kind == self.every else configs[:1]:
                 self.compile(kind, capability, config)
         name = getattr(self.kernel, "base_fn", self.kernel).__name__
         return f"sm_{capability} {name}: {', '.join(kinds)}; {len(configs)} configurations"
@@ -80,10 +85,39 @@ HIDDEN = {"CHANNELS": 64, "HEIGHT": 64, "WIDTH": 64, "BLOCK": 64}
 WALK = {**HIDDEN, "COLUMNS": 64}
 NORMALISED = {**WALK, "EPS": 1e-5}
 BN = "bn_weight bn_bias mean var conv2_weight"
+READOUT = {"CHANNELS": 128, "PADDED": 128, "PART": 64, "SEARCH_STEPS": 12}
+EDGE_LISTS = "subject_rows subject_edges object_rows object_edges"
+PRODUCT = {"WIDTH": 512, "OUT": 128, "TYPED": False, "RETURN_EDGES": True, "KEEP": True, "WIDEN": False, "EDGES": 128}
 ENTRIES = [
     Entry(box_soft_mask.forward_kernel, "boxes masks", MASK_SIZE),
     Entry(box_soft_mask.backward_kernel, "grad_masks boxes grad_boxes", MASK_SIZE),
     Entry(sums.add_parts_kernel, "total", {"BLOCK": 1024}, sums="parts", integers="count length inner"),
+    Entry(attention_readout.forward_kernel, "x weight out", READOUT, indices="batch", integers="symbols"),
+    Entry(
+        attention_readout.backward_kernel, "grad x weight grad_x", READOUT, indices="batch", sums="means grad_products",
+        integers="symbols",
+    ),
+    Entry(
+        triple_message.product_kernel, "projected own w2 b2 new_edges", PRODUCT,
+        indices="edge_index edge_type subject_edges object_edges", words="signs", sums="pieces",
+        integers="edges nodes", every="bf16",
+    ),
+    Entry(
+        triple_message.pool_kernel, "pooled", {"WIDTH": 512, "EDGES": 128, "COLUMNS": 512, "AVERAGE": True},
+        indices="subject_rows object_rows", sums="pieces", integers="edges nodes",
+    ),
+    Entry(
+        triple_message.hidden_kernel, "projected own hidden", {"WIDTH": 512, "COLUMNS": 256, "TYPED": True},
+        indices="edge_index edge_type", integers="first count edges nodes",
+    ),
+    Entry(
+        triple_message.grad_products_kernel, "grad_pooled grad_edges grad_products", {"WIDTH": 512, "OUT": 128},
+        indices="edge_index", words="signs", integers="first count edges",
+    ),
+    Entry(
+        triple_message.collect_kernel, "values collected", {"WIDTH": 512, "COLUMNS": 512}, indices=EDGE_LISTS,
+        sums="carried", integers="first count edges nodes",
+    ),
     Entry(
         compose_layout.compose_layout_forward_kernel, "masks features layout", LAYOUT,
         indices="batch", integers="symbols",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from operator_checks import (
     Problem,
+    cast,
     check_agreement,
     check_compiled,
     check_gradients,
@@ -16,7 +17,7 @@ from operator_checks import (
 )
 from targets import Target, targets
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("attention_readout"), indirect=True)
 
@@ -46,6 +47,31 @@ def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int
 ) -> None:
     check_agreement(problem(symbols, graphs, channels), backend, dtype)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
+    given = problem(11, 4, 24)
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            given.run(cast(given.tensors, dtype, backend.device), backend.name)
+        return
+    check_agreement(given, backend, dtype)
+
+
+@EVERYWHERE
+def test_nan_stays_in_its_expression(backend: Target) -> None:
+    given = problem(11, 4, 24)
+    tensors = cast(given.tensors, torch.float64, backend.device)
+    (clean,), clean_grads = differentiated(lambda t: given.run(t, backend.name), tensors, given.leaves())
+    last = int(tensors["batch"][-1])
+    tensors["x"][-1, 3] = torch.nan
+    (spoilt,), grads = differentiated(lambda t: given.run(t, backend.name), tensors, given.leaves())
+    others = (tensors["batch"] != last).nonzero()[:, 0]
+    assert spoilt[last].isnan().all()
+    assert torch.equal(spoilt[:last], clean[:last])
+    assert torch.equal(grads["x"][others], clean_grads["x"][others])
 
 
 @EVERYWHERE

@@ -8,12 +8,14 @@ from __future__ import annotations
 import torch
 
 from ..base import Backend
+from .attention_readout import AttentionReadout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .device import Device, NativeDevice
+from .triple_message import TripleMessage
 
 
-class CudaBackend(BoxSoftMask, ComposeLayout, Backend):
+class CudaBackend(AttentionReadout, BoxSoftMask, ComposeLayout, TripleMessage, Backend):
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
 
     dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import torch
 
 from ..base import Backend
+from .attention_readout import AttentionReadout
 from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
 from .refine_masks import RefineMasks
+from .triple_message import TripleMessage
 
 
-class TritonBackend(BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, Backend):
+class TritonBackend(
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend
+):
     """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
 
     name = "triton"
