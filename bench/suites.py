@@ -20,6 +20,8 @@ class Suite:
 SUITES = {
     "train": Suite("one optimisation step of layout (batch 64) and image training (base, batch 4)"),
     "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
+    "compose_layout": Suite("masks times features, summed per expression", "raster"),
+    "box_layout": Suite("fixed soft masks times features, summed per expression", "raster"),
     "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
 }
 

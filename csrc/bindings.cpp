@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "attention_readout.h"
+#include "box_layout.h"
 #include "box_soft_mask.h"
 #include "compose_layout.h"
 #include "crop_boxes.h"
@@ -101,6 +102,10 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "attention_readout_backward", &hmeg_cpu_attention_readout_backward);
   bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
   bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
+  cpu.module.def("box_layout_forward_workspace", &hmeg::box_layout_forward_workspace, "Scalars of workspace.");
+  cpu.module.def("box_layout_backward_scratch", &hmeg::box_layout_backward_scratch, "Scalars of workspace a thread.");
+  bind(cpu, "box_layout_forward", &hmeg_cpu_box_layout_forward);
+  bind(cpu, "box_layout_backward", &hmeg_cpu_box_layout_backward);
   cpu.module.def("crop_boxes_scratch", &hmeg::crop_boxes_scratch, "Scalars of workspace a thread.");
   bind(cpu, "crop_boxes_forward", &hmeg_cpu_crop_boxes_forward);
   bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);

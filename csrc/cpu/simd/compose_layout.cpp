@@ -8,22 +8,39 @@
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
 
-// out[r] = sum over p of a[p] * b[r * pixels + p], for kRows rows.
-template <typename T, int kRows>
-void dots(const T* a, const T* b, int64_t pixels, T* out) {
-  using V = typename Wide<T>::type;
-  constexpr int64_t kLanes = Wide<T>::kLanes;
-  V sums[kRows] = {};
-  T rest[kRows] = {};
+// out[m * out_row + c] = sum over p of a[m * pixels + p] * b[c * pixels + p], for kLeft rows of a and kRight of b.
+template <typename T, int kLeft, int kRight>
+void dots(const T* a, const T* b, int64_t pixels, T* out, int64_t out_row) {
+  using P = Pack<T>;
+  constexpr int64_t kLanes = kRegisterLanes<T>;
+  P sums[kLeft][kRight] = {};
+  T rest[kLeft][kRight] = {};
   int64_t p = 0;
   for (; p + kLanes <= pixels; p += kLanes) {
-    const V value = load(a + p);
-    for (int r = 0; r < kRows; ++r) sums[r] += value * load(b + r * pixels + p);
+    P left[kLeft];
+    for (int m = 0; m < kLeft; ++m) left[m] = load_as<P>(a + m * pixels + p);
+    for (int c = 0; c < kRight; ++c) {
+      const P right = load_as<P>(b + c * pixels + p);
+      for (int m = 0; m < kLeft; ++m) sums[m][c] += left[m] * right;
+    }
   }
   for (; p < pixels; ++p) {
-    for (int r = 0; r < kRows; ++r) rest[r] += a[p] * b[r * pixels + p];
+    for (int m = 0; m < kLeft; ++m) {
+      for (int c = 0; c < kRight; ++c) rest[m][c] += a[m * pixels + p] * b[c * pixels + p];
+    }
   }
-  for (int r = 0; r < kRows; ++r) out[r] = sum<T>(sums[r]) + rest[r];
+  for (int m = 0; m < kLeft; ++m) {
+    for (int c = 0; c < kRight; ++c) out[m * out_row + c] = sum_of<T>(sums[m][c]) + rest[m][c];
+  }
+}
+
+// The same for `rows` rows of a.
+template <typename T, int kRight>
+void dots_of_rows(const T* a, const T* b, int64_t pixels, T* out, int64_t out_row, int64_t rows) {
+  int64_t m = 0;
+  for (; m + 3 <= rows; m += 3) dots<T, 3, kRight>(a + m * pixels, b, pixels, out + m * out_row, out_row);
+  if (rows - m == 2) dots<T, 2, kRight>(a + m * pixels, b, pixels, out + m * out_row, out_row);
+  if (rows - m == 1) dots<T, 1, kRight>(a + m * pixels, b, pixels, out + m * out_row, out_row);
 }
 
 inline int64_t at_most(int64_t value, int64_t limit) { return value < limit ? value : limit; }
@@ -48,12 +65,13 @@ inline int64_t at_most(int64_t value, int64_t limit) { return value < limit ? va
                                         int64_t pixels) {                                                              \
     const T* const grad = grad_layout + (graph * channels + channel) * pixels;                                         \
     const int64_t block = at_most(kComposeChannels, channels - channel);                                               \
-    for (int64_t v = begin; v < end; ++v) {                                                                            \
-      T* const out = grad_features + v * channels + channel;                                                           \
-      if (block == kComposeChannels) {                                                                                 \
-        dots<T, kComposeChannels>(masks + v * pixels, grad, pixels, out);                                              \
-      } else {                                                                                                         \
-        for (int64_t c = 0; c < block; ++c) dots<T, 1>(masks + v * pixels, grad + c * pixels, pixels, out + c);        \
+    const T* const rows = masks + begin * pixels;                                                                      \
+    T* const out = grad_features + begin * channels + channel;                                                         \
+    if (block == kComposeChannels) {                                                                                   \
+      dots_of_rows<T, kComposeChannels>(rows, grad, pixels, out, channels, end - begin);                               \
+    } else {                                                                                                           \
+      for (int64_t c = 0; c < block; ++c) {                                                                            \
+        dots_of_rows<T, 1>(rows, grad + c * pixels, pixels, out + c, channels, end - begin);                           \
       }                                                                                                                \
     }                                                                                                                  \
   }

@@ -1,4 +1,4 @@
-// Vectors for the loops of csrc/cpu/simd: the compiler lowers them to what the instruction set has.
+// Vectors for the loops of csrc/cpu/simd, as the compiler's own vector types.
 #pragma once
 
 #include <stdint.h>
@@ -7,12 +7,30 @@
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
 
-// 64 bytes of T: one AVX-512 register, two of AVX, four of SSE.
+// Bytes of a register. Wider vectors work too, but the compiler may take them through memory.
+#if defined(__AVX512F__)
+constexpr int kRegisterBytes = 64;
+#elif defined(__AVX__)
+constexpr int kRegisterBytes = 32;
+#else
+constexpr int kRegisterBytes = 16;
+#endif
+
+// Numbers of T in a register.
 template <typename T>
-struct Wide {
-  typedef T type __attribute__((vector_size(64)));
-  static constexpr int64_t kLanes = 64 / sizeof(T);
+constexpr int kRegisterLanes = kRegisterBytes / int(sizeof(T));
+
+// kCount numbers of T that are added and multiplied at once.
+template <typename T, int kCount>
+struct PackOf {
+  typedef T type __attribute__((vector_size(kCount * sizeof(T))));
 };
+template <typename T>
+struct PackOf<T, 1> {
+  typedef T type;
+};
+template <typename T, int kCount = kRegisterLanes<T>>
+using Pack = typename PackOf<T, kCount>::type;
 
 // Four and eight numbers, whatever their size.
 template <typename T>
@@ -36,20 +54,14 @@ inline void store_as(T* to, V value) {
   memcpy(to, &value, sizeof value);
 }
 
-template <typename T>
-inline typename Wide<T>::type load(const T* from) {
-  return load_as<typename Wide<T>::type>(from);
-}
-
-template <typename T>
-inline void store(T* to, typename Wide<T>::type value) {
-  store_as(to, value);
-}
-
-template <typename T>
-inline T sum(typename Wide<T>::type value) {
+// The sum of a vector's numbers, from first to last.
+template <typename T, typename V>
+inline T sum_of(V value) {
+  constexpr int kCount = sizeof(V) / sizeof(T);
+  T lanes[kCount];
+  memcpy(lanes, &value, sizeof lanes);
   T total = T(0);
-  for (int64_t lane = 0; lane < Wide<T>::kLanes; ++lane) total += value[lane];
+  for (int lane = 0; lane < kCount; ++lane) total += lanes[lane];
   return total;
 }
 

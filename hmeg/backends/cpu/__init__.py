@@ -6,6 +6,7 @@ import torch
 
 from ..base import Backend
 from .attention_readout import AttentionReadout
+from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
@@ -13,7 +14,9 @@ from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
-class CpuBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend):
+class CpuBackend(
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend
+):
     """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
 
     name = "cpu"
