@@ -67,7 +67,8 @@ struct Expression {
     for (int64_t begin = 0; begin < channels; begin += kColumns) {
       A sum = A(0);
       if (begin + column < channels) {
-        for (int64_t i = share; i < channels; i += kShares) sum += mean[i] * widen(weight[i * channels + begin + column]);
+        const T* const factors = weight + begin + column;
+        for (int64_t i = share; i < channels; i += kShares) sum += mean[i] * widen(factors[i * channels]);
       }
       shares[thread_index()] = sum;
       sync_block();

@@ -1,8 +1,8 @@
-// triple_message between the matrix products, which the adapter leaves to torch: gather, add and ReLU before them; bias,
-// ReLU and pooling by subject and object after them; and the backward pass of both.
+// triple_message between the matrix products, which the adapter leaves to torch: gather, add and ReLU before them;
+// bias, ReLU and pooling by subject and object after them; and the backward pass of both.
 //
-// Edges come in ranges, so that what the products read and write stays in the L2 cache. Rows of a range are its edges in
-// the order of edge_index; the edges of a node, as subject and as object, are listed in the same order, so a range's
+// Edges come in ranges, so that what the products read and write stays in the L2 cache. Rows of a range are its edges
+// in the order of edge_index; the edges of a node, as subject and as object, are listed in the same order, so a range's
 // share of a list is one piece of it. A block owns a node, adds the node's rows in the order of its lists, and adds
 // ranges in their order: no atomics, bitwise equal from run to run. Threads own columns, in packs of 16 bytes.
 #include "triple_message.h"
@@ -100,7 +100,8 @@ struct Piece {
   }
 };
 
-// Adds ReLU(row + bias) over a piece's rows to a pack of columns, and keeps the signs. Lanes without columns come along.
+// Adds ReLU(row + bias) over a piece's rows to a pack of columns, and keeps the signs. All lanes take part, those
+// without columns too.
 template <typename T, int kPack>
 HMEG_DEVICE void add_activations(Accumulator<T> (&sums)[kPack], const EdgeLists& lists, int64_t node,
                                  const EdgeRange& range, const T* products, int64_t stride, const T* bias,
@@ -278,7 +279,8 @@ HMEG_KERNEL triple_message_grad_products(const uint32_t* signs, const T* grad_po
   }
 }
 
-// rows (count, width) of a range of edges -> collected (2, nodes, width): sums over a node's edges as subject, as object.
+// rows (count, width) of a range of edges -> collected (2, nodes, width): sums over a node's edges as subject and as
+// object.
 template <typename T, int kPack>
 HMEG_KERNEL triple_message_collect(const T* rows, EdgeLists subjects, EdgeLists objects, Accumulator<T>* carried,
                                    T* collected, EdgeRange range, int64_t nodes, int64_t width) {

@@ -27,7 +27,7 @@ from .runtime import interpreted, kernel, precision
 
 _PRODUCT_CONFIGS = [
     triton.Config({"COLUMNS": 64, "DEPTH": 32}, num_warps=4, num_stages=3),
-    triton.Config({"COLUMNS": 128, "DEPTH": 32}, num_warps=4, num_stages=3),
+    triton.Config({"COLUMNS": 128, "DEPTH": 32}, num_warps=8, num_stages=3),
     triton.Config({"COLUMNS": 128, "DEPTH": 64}, num_warps=8, num_stages=3),
     triton.Config({"COLUMNS": 256, "DEPTH": 32}, num_warps=8, num_stages=3),
 ]
@@ -47,7 +47,8 @@ _MOST_COLUMNS = 1024
 
 
 @triton.jit
-def _activations(projected, own, subject, object_, part, k, nodes, WIDTH: tl.constexpr, DEPTH: tl.constexpr):
+def _activations(projected, own, subject, object_, part, k, nodes, WIDTH: tl.constexpr, DEPTH: tl.constexpr,
+                 TYPED: tl.constexpr):  # fmt: skip
     """ReLU(projected[0, subject] + own[part] + projected[1, object]), (rows, DEPTH), summed in float32 or float64.
     Columns k beyond WIDTH are 0. NaN falls through."""
     inside = (k < WIDTH)[None, :]
@@ -55,7 +56,10 @@ def _activations(projected, own, subject, object_, part, k, nodes, WIDTH: tl.con
     of_object = projected + (nodes + object_)[:, None] * WIDTH + k[None, :]
     of_edge = own + part[:, None] * WIDTH + k[None, :]
     if WIDTH % DEPTH == 0:
-        a, b, c = tl.load(of_subject), tl.load(of_edge), tl.load(of_object)
+        # Edges side by side share nodes and types: those come out of the L1 cache, which copies pass by unless told.
+        a = tl.load(of_subject, cache_modifier=".ca")
+        b = tl.load(of_edge, cache_modifier=".ca" if TYPED else "")
+        c = tl.load(of_object, cache_modifier=".ca")
     else:
         a = tl.load(of_subject, mask=inside, other=0.0)
         b = tl.load(of_edge, mask=inside, other=0.0)
@@ -138,7 +142,8 @@ def product_kernel(
     result = tl.zeros((EDGES, COLUMNS), dtype=acc)
     for begin in range(0, WIDTH, DEPTH):
         k = begin + tl.arange(0, DEPTH)
-        hidden = _activations(projected, own, subject, object_, part, k, nodes_wide, WIDTH, DEPTH).to(element)
+        hidden = _activations(projected, own, subject, object_, part, k, nodes_wide, WIDTH, DEPTH, TYPED)
+        hidden = hidden.to(element)
         weights = w2 + w2_rows[None, :] * WIDTH + k[:, None]
         if WIDTH % DEPTH == 0:
             w = tl.load(weights)
@@ -256,8 +261,8 @@ def hidden_kernel(
     subject = tl.load(edge_index + edge)
     object_ = tl.load(edge_index + edges + edge)
     part = tl.load(edge_type + edge) if TYPED else tl.where(exists, rows, 0)
-    result = _activations(projected, own, subject, object_, part, columns, tl.zeros((), dtype=tl.int64) + nodes, WIDTH,
-                          COLUMNS)  # fmt: skip
+    nodes_wide = tl.zeros((), dtype=tl.int64) + nodes
+    result = _activations(projected, own, subject, object_, part, columns, nodes_wide, WIDTH, COLUMNS, TYPED)
     inside = exists[:, None] & (columns < WIDTH)[None, :]
     tl.store(hidden + rows[:, None] * WIDTH + columns[None, :], result.to(hidden.dtype.element_ty), mask=inside)
 
