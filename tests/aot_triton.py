@@ -25,6 +25,7 @@ from hmeg_kernels import (  # noqa: E402
     crop_boxes,
     hidden_rows,
     refine_gradients,
+    refine_layout,
     refine_masks,
     runtime,
     sums,
@@ -143,6 +144,11 @@ ENTRIES = [
     Entry(hidden_rows.hidden_table_kernel, "conv1_weight conv1_bias", HIDDEN, sums="table"),
     Entry(
         refine_masks.refine_masks_kernel, f"boxes {BN} conv2_bias masks", NORMALISED, sums="table", integers="rows"
+    ),
+    Entry(
+        refine_layout.refine_layout_kernel, f"boxes {BN} conv2_bias features layout",
+        {**NORMALISED, "HIDDEN": 64, "CHANNELS": 128, "CHANNEL_BLOCK": 128, "ROWS": 4},
+        indices="batch", sums="table", integers="symbols",
     ),
     Entry(refine_masks.refine_statistics_kernel, "boxes", WALK, sums="table parts", integers="rows"),
     Entry(

@@ -10,6 +10,7 @@ from .box_soft_mask import box_soft_mask_backward, box_soft_mask_forward
 from .compose_layout import compose_layout_backward, compose_layout_forward
 from .crop_boxes import crop_boxes_backward, crop_boxes_forward
 from .refine_gradients import refine_masks_backward
+from .refine_layout import refine_layout
 from .refine_masks import refine_masks_forward, refine_statistics
 from .runtime import interpreted
 from .triple_message import (
@@ -38,6 +39,7 @@ __all__ = [
     "crop_boxes_backward",
     "crop_boxes_forward",
     "interpreted",
+    "refine_layout",
     "refine_masks_backward",
     "refine_masks_forward",
     "refine_statistics",

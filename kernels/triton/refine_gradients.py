@@ -91,17 +91,18 @@ def refine_products_kernel(
     reading = tl.zeros((16,), dtype=acc)
     for one in range(3):
         kind = zero + one
-        given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
         low, high = rows_of_kind(kind, begin, end, HEIGHT)
-        for row in range(low, high):
-            y = grid_points(zero + row, HEIGHT, acc)
-            for first in range(0, WIDTH, COLUMNS):
-                columns = first + tl.arange(0, COLUMNS)
-                grad = _logit_gradients(grad_masks, masks, symbol, row, columns, HEIGHT, WIDTH, acc)
-                z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
-                hidden = tl.where(z < 0.0, 0.0, z)
-                product += tl.dot(hidden, tl.trans(grad), input_precision=PRECISION, out_dtype=acc)
-                reading += tl.sum(grad, axis=1)
+        if low < high:
+            given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
+            for row in range(low, high):
+                y = grid_points(zero + row, HEIGHT, acc)
+                for first in range(0, WIDTH, COLUMNS):
+                    columns = first + tl.arange(0, COLUMNS)
+                    grad = _logit_gradients(grad_masks, masks, symbol, row, columns, HEIGHT, WIDTH, acc)
+                    z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
+                    hidden = tl.where(z < 0.0, 0.0, z)
+                    product += tl.dot(hidden, tl.trans(grad), input_precision=PRECISION, out_dtype=acc)
+                    reading += tl.sum(grad, axis=1)
     offsets = (item * CHANNELS + channels[:, None]) * 16 + taps[None, :]
     tl.store(products + offsets, product, mask=(channels[:, None] < CHANNELS) & (taps[None, :] < 16))
     tl.store(readings + item * 16 + taps, reading)

@@ -115,18 +115,19 @@ def refine_masks_kernel(
     here = tl.zeros((COLUMNS,), dtype=acc)
     for one in range(3):
         kind = zero + one
-        given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
         low, high = rows_of_kind(kind, tl.maximum(begin - 1, 0), tl.minimum(end + 1, HEIGHT), HEIGHT)
-        for row in range(low, high):
-            y = grid_points(zero + row, HEIGHT, acc)
-            z = hidden_row(given, y, x, columns, WIDTH)
-            below, at, above = tap_sums(tl.where(z < 0.0, 0.0, z), layer, PRECISION, acc)
-            complete = zero + row - 1 >= begin
-            mask = sigmoid(before + above + bias).to(masks.dtype.element_ty)
-            inside = owned & (columns < tl.where(complete, WIDTH, 0))
-            tl.store(out + (zero + row - 1).to(tl.int64) * WIDTH, mask, mask=inside)
-            before = here + at
-            here = below
+        if low < high:
+            given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
+            for row in range(low, high):
+                y = grid_points(zero + row, HEIGHT, acc)
+                z = hidden_row(given, y, x, columns, WIDTH)
+                below, at, above = tap_sums(tl.where(z < 0.0, 0.0, z), layer, PRECISION, acc)
+                complete = zero + row - 1 >= begin
+                mask = sigmoid(before + above + bias).to(masks.dtype.element_ty)
+                inside = owned & (columns < tl.where(complete, WIDTH, 0))
+                tl.store(out + (zero + row - 1).to(tl.int64) * WIDTH, mask, mask=inside)
+                before = here + at
+                here = below
     last = sigmoid(before + bias).to(masks.dtype.element_ty)
     inside = owned & (columns < tl.where(end == HEIGHT, WIDTH, 0))
     tl.store(out + (end - 1).to(tl.int64) * WIDTH, last, mask=inside)
@@ -161,17 +162,18 @@ def refine_statistics_kernel(
         added = tl.zeros((BLOCK, COLUMNS), dtype=acc)
         for one in range(3):
             kind = zero + one
-            given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
             low, high = rows_of_kind(kind, begin, end, HEIGHT)
-            for row in range(low, high):
-                y = grid_points(zero + row, HEIGHT, acc)
-                for first in range(0, WIDTH, COLUMNS):
-                    columns = first + tl.arange(0, COLUMNS)
-                    z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
-                    value = tl.where(z < 0.0, 0.0, z)
-                    if squared:
-                        value = (value - average[:, None]) * (value - average[:, None])
-                    added += tl.where(columns[None, :] < WIDTH, value, 0.0)
+            if low < high:
+                given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
+                for row in range(low, high):
+                    y = grid_points(zero + row, HEIGHT, acc)
+                    for first in range(0, WIDTH, COLUMNS):
+                        columns = first + tl.arange(0, COLUMNS)
+                        z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
+                        value = tl.where(z < 0.0, 0.0, z)
+                        if squared:
+                            value = (value - average[:, None]) * (value - average[:, None])
+                        added += tl.where(columns[None, :] < WIDTH, value, 0.0)
         if squared:
             squares = tl.sum(added, axis=1)
         else:
