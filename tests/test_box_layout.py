@@ -19,7 +19,7 @@ from operator_checks import (
 )
 from targets import CPU_VARIANTS, Target, targets
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("box_layout"), indirect=True)
 CPU_TARGETS = [f"cpu-{variant}" for variant in CPU_VARIANTS]
@@ -75,6 +75,17 @@ def test_boxes_of_every_width(backend: Target, dtype: torch.dtype) -> None:
 def test_one_channel_and_none(backend: Target) -> None:
     for channels in (0, 1):
         check_agreement(problem(some.ordinary(5), 2, channels, (8, 12)), backend, torch.float64)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
+    given = problem(some.ordinary(9), 4, 12, (12, 17))
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            given.run(cast(given.tensors, dtype, "cpu"), backend.name)
+        return
+    check_agreement(given, backend, dtype)
 
 
 @EVERYWHERE

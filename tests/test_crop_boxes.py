@@ -20,7 +20,7 @@ from operator_checks import (
 )
 from targets import Target, targets
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 from hmeg.backends.cpu.crop_boxes import readable
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("crop_boxes"), indirect=True)
@@ -60,6 +60,17 @@ def test_agrees_with_the_reference(
     if backend.interpreted and symbols > 20:
         symbols, images = 9, (3, 2, 64, 64)  # several tiles an image, several boxes a tile
     check_agreement(problem(some.ordinary(symbols), images, size), backend, dtype)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
+    given = problem(some.ordinary(9), (4, 3, 24, 20), (12, 8))
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            given.run(cast(given.tensors, dtype, "cpu"), backend.name)
+        return
+    check_agreement(given, backend, dtype)
 
 
 @EVERYWHERE

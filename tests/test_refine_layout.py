@@ -18,7 +18,7 @@ from operator_checks import (
 from targets import Target, targets
 from torch import Tensor
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 from hmeg.backends.base import Backend
 from hmeg.ops import MaskWeights
 
@@ -62,6 +62,17 @@ def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int, size: tuple[int, int], hidden: int
 ) -> None:
     check_outputs(problem(some.ordinary(symbols), graphs, channels, size, hidden), backend, dtype)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
+    given = problem(some.ordinary(7), 3, 12, (12, 17))
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            given.run(cast(given.tensors, dtype, "cpu"), backend.name)
+        return
+    check_outputs(given, backend, dtype)
 
 
 @EVERYWHERE

@@ -19,7 +19,7 @@ from operator_checks import (
 from targets import Target, targets
 from torch import Tensor
 
-from hmeg import ops, reference
+from hmeg import backends, ops, reference
 from hmeg.ops import MaskWeights
 from hmeg.reference.refine_masks import coordinate_ramps
 
@@ -51,6 +51,18 @@ def test_agrees_with_the_reference(
     if backend.interpreted and symbols > 20:
         symbols = 2  # as many programs as the rows of one image allow
     check_agreement(problem(some.ordinary(symbols), size, training, hidden), backend, dtype)
+
+
+@EVERYWHERE
+@MODES
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_low_precision(backend: Target, dtype: torch.dtype, training: bool) -> None:
+    given = problem(some.ordinary(4), (12, 19), training)
+    if dtype not in backend.dtypes:
+        with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
+            given.run(cast(given.tensors, dtype, "cpu"), backend.name)
+        return
+    check_agreement(given, backend, dtype)
 
 
 @EVERYWHERE

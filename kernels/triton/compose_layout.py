@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from .expressions import first_symbol
-from .runtime import kernel, precision
+from .runtime import kernel, precision, programs_wanted
 from .sums import add_parts
 
 _FORWARD_CONFIGS = [
@@ -31,7 +31,7 @@ _BACKWARD_CONFIGS = [
 _SYMBOLS = tl.constexpr(16)
 # Channels of a program that makes gradients of features; programs enough for every multiprocessor of a large GPU.
 _FEATURES_BLOCK = 64
-_ENOUGH_PROGRAMS = 264
+_ENOUGH_PROGRAMS = programs_wanted(264)
 # Pixels shared out are counted in spans of this many: a multiple of every STEP.
 _SPAN = tl.constexpr(64)
 

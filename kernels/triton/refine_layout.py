@@ -16,7 +16,7 @@ from .expressions import first_symbol
 from .hidden_rows import block_of, coefficients, columns_of, hidden_row, hidden_table, normalisation, rows_of_kind
 from .ramps import grid_points, load_box
 from .refine_masks import second_layer, sigmoid, tap_sums
-from .runtime import kernel, precision
+from .runtime import kernel, precision, programs_wanted
 
 _CONFIGS = [
     triton.Config({}, num_warps=16, num_stages=1),
@@ -26,7 +26,7 @@ _CONFIGS = [
 _PIXELS = 256
 _CHANNELS = 128
 # Fewer programs than a large GPU has multiprocessors: thinner ones.
-_ENOUGH_PROGRAMS = 132
+_ENOUGH_PROGRAMS = programs_wanted(132)
 
 
 @kernel(_CONFIGS, key=["HEIGHT", "WIDTH", "HIDDEN", "CHANNELS", "ROWS"])

@@ -22,7 +22,7 @@ from .hidden_rows import (
     rows_of_kind,
 )
 from .ramps import grid_points, load_box
-from .runtime import kernel, precision
+from .runtime import kernel, precision, programs_wanted
 
 # Eight warps at least: with fewer the numbers of a thread's channels do not fit in its registers.
 _CONFIGS = [
@@ -30,7 +30,7 @@ _CONFIGS = [
     triton.Config({}, num_warps=16, num_stages=1),
 ]
 # Programs that fill every multiprocessor of a large GPU a few times, and rows under which a band is not cut.
-_ENOUGH_PROGRAMS = 528
+_ENOUGH_PROGRAMS = programs_wanted(528)
 _FEWEST_ROWS = 8
 
 
