@@ -16,8 +16,9 @@ from .triple_message import TripleMessage
 
 
 class TritonBackend(
-    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineLayout, RefineMasks, TripleMessage, Backend
-):
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineLayout, RefineMasks, TripleMessage,
+    Backend,
+):  # fmt: skip
     """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
 
     name = "triton"
