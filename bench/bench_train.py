@@ -29,7 +29,7 @@ from .subjects import DEVICE
 from .training_data import write_dataset
 
 EXPRESSIONS = 64
-ROUNDS = {"layout64": 10, "image4": 3}
+ROUNDS = {"layout64": 10, "image4": 2}
 STEPS = {
     "layout64": partial(LayoutTrainingConfig, batch_size=64, unpaired_share=0.0, device=DEVICE),
     "image4": partial(ImageTrainingConfig, batch_size=4, device=DEVICE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from ink_samples import write_samples
+from torch import nn
 from training_data import IMAGE, LAYOUT, assert_same_weights, log, prepared, weights
 
 from hmeg.cli import main
@@ -226,3 +228,20 @@ def test_bad_options_are_named(data: Path, tmp_path: Path, extra: list[str], mes
     arguments = ["train", "image", "--data", str(data), "--out", str(tmp_path / "run"), "--model", "small"]
     result = CliRunner().invoke(main, [*arguments, *extra])
     assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
+
+
+def test_compiled_networks_learn_the_same(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured by torch.compile, but run by its eager backend: generating code would take most of a minute."""
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
+    plain, compiled = (
+        ImageTrainer(data, tmp_path / name, replace(IMAGE, batch_size=2, compile=name == "compiled"))
+        for name in ("plain", "compiled")
+    )
+    assert compiled.model.decoder._compiled_call_impl is not None
+    for step in range(2):
+        expected, found = (trainer.step(step, trainer.prepare(step)) for trainer in (plain, compiled))
+        for name in ("pixel", "patch", "d_patch"):
+            assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-3), name
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
