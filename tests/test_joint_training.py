@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from tiny_model import TINY
 from torch import Tensor
-from training_data import IMAGE, LAYOUT, assert_same_weights, log, prepared
+from training_data import IMAGE, LAYOUT, assert_same_weights, log, prepared, weights
 
+from hmeg.cli import main
 from hmeg.graph import GraphBatch, Relation, SymbolGraph
 from hmeg.model import HMEG
+from hmeg.model.checkpoint import load_weights
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.joint_trainer import JointTrainer
@@ -94,6 +98,15 @@ def test_joint_training_resumes_exactly_and_logs_all_losses(data: Path, tmp_path
     (last,) = log(tmp_path / "whole")
     assert {"layout", "layout_adversarial", "pixel", "object", "d_layout", "d_patch", "gradient"} <= last.keys()
     assert {"box_iou", "pixel_l1"} <= log(tmp_path / "whole", "validation.jsonl")[-1].keys()
+
+    out = tmp_path / "joint.safetensors"
+    result = CliRunner().invoke(main, ["train", "pack", "--joint", str(tmp_path / "whole"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    packed = load_weights(out)
+    averaged = weights(tmp_path / "whole")
+    for name, value in packed.named_parameters():
+        assert torch.equal(value, averaged[f"ema.{name}"].half().float()), name
+    assert json.loads(packed.metadata["joint_training"])["trainer"] == "joint"
 
 
 def test_it_starts_from_the_two_halves(data: Path, tmp_path: Path) -> None:
