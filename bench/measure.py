@@ -16,7 +16,7 @@ from .subjects import DEVICE
 
 Results = Sequence[Tensor]
 MAX_SECONDS = 3.0  # of timing, per subject
-MIN_ROUNDS, MAX_ROUNDS = 20, 1000
+MIN_ROUNDS, MAX_ROUNDS = 10, 1000
 
 
 @dataclass(frozen=True)
