@@ -24,6 +24,7 @@ SUITES = {
     "compose_layout": Suite("masks times features, summed per expression", "raster"),
     "box_layout": Suite("fixed soft masks times features, summed per expression", "raster"),
     "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
+    "message": Suite("five graph convolutions, and the read-out of expressions by attention"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,15 @@ def crohme(num_graphs: int, seed: int = 0) -> Workload:
     """Expressions of about 9.7 symbols (1 to 40, as CROHME's training set), written from left to right."""
     random = np.random.RandomState(seed)
     sizes = [10] if num_graphs == 1 else np.clip(np.round(random.gamma(2.2, 4.4, num_graphs)), 1, 40).astype(int)
+    return _written(f"crohme{num_graphs}", sizes, random)
+
+
+def long() -> Workload:
+    """Eight expressions of 60 symbols: many more relations than symbols."""
+    return _written("long", [60] * 8, np.random.RandomState(0))
+
+
+def _written(name: str, sizes: Sequence[int], random: np.random.RandomState) -> Workload:
     boxes = []
     for size in sizes:
         slot = 1.0 / size
@@ -31,8 +41,8 @@ def crohme(num_graphs: int, seed: int = 0) -> Workload:
         y0 = np.clip(0.5 - side[:, 1] / 2 + random.uniform(-0.6, 0.6, size) * slot, 0, 1)
         boxes.append(np.stack([x0, y0, x0 + side[:, 0], np.minimum(y0 + side[:, 1], 1.0)], axis=1))
     return Workload(
-        f"crohme{num_graphs}",
+        name,
         torch.from_numpy(np.concatenate(boxes)).float(),
         torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
-        num_graphs,
+        len(sizes),
     )

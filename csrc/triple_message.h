@@ -10,11 +10,16 @@
 // the object. signs (E, words) int32: bit i of word j says whether column 32 j + i is positive; columns for the subject,
 // then for the object, then the edge's, each of the three beginning a word.
 //
-// Sums are taken in the order of edges, by one thread for a block of columns: results do not depend on the number of
-// threads.
+// The order in which sums are taken is fixed: results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
+
+namespace hmeg {
+
+constexpr int64_t kUnpoolChunk = 64;  // edges
+
+}  // namespace hmeg
 
 extern "C" {
 
@@ -32,11 +37,12 @@ const char* hmeg_cpu_triple_message_pool(int64_t dtype, const void* products, co
                                          int64_t edges, int64_t hidden, int64_t out, int64_t threads, int64_t variant);
 
 // Gradient of W2's outputs: grad_pooled (V, K) of the subject and of the object, grad_edges of the edge, each where
-// signs says that ReLU let it through. Their sums over the tile are added to grad_bias (2 K + C',).
+// signs says that ReLU let it through. Their sums over the tile are added to grad_bias (2 K + C',). partial_sums is
+// scratch: a row of 2 K + C' for every kUnpoolChunk edges, or part of as many.
 const char* hmeg_cpu_triple_message_unpool(int64_t dtype, const void* grad_pooled, const void* grad_edges,
                                            const int32_t* signs, const int64_t* subject, const int64_t* object,
-                                           void* grad_products, void* grad_bias, int64_t edges, int64_t hidden,
-                                           int64_t out, int64_t threads, int64_t variant);
+                                           void* grad_products, void* partial_sums, void* grad_bias, int64_t edges,
+                                           int64_t hidden, int64_t out, int64_t threads, int64_t variant);
 
 // grad (K columns), the gradient of activations, becomes 0 where these are 0; what is left is added to row subject[i]
 // of for_subject (V, K), to row object[i] of for_object (V, K), and unless for_type is null to row type[i] of that.

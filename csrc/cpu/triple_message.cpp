@@ -1,5 +1,6 @@
-// triple_message on the CPU, between its matrix products. Blocks of columns are shared out among threads, and each sums
-// over all edges of the tile in their order, so results do not depend on the number of threads.
+// triple_message on the CPU, between its matrix products. Where rows are summed, blocks of columns are shared out among
+// threads, and each sums over all edges of the tile in their order; or partial sums are taken over chunks of edges of a
+// fixed size. So results do not depend on the number of threads.
 #include "triple_message.h"
 
 #include <algorithm>
@@ -105,32 +106,28 @@ const char* hmeg_cpu_triple_message_pool(int64_t dtype, const void* products, co
 
 const char* hmeg_cpu_triple_message_unpool(int64_t dtype, const void* grad_pooled, const void* grad_edges,
                                            const int32_t* signs, const int64_t* subject, const int64_t* object,
-                                           void* grad_products, void* grad_bias, int64_t edges, int64_t hidden,
-                                           int64_t out, int64_t threads, int64_t variant) {
+                                           void* grad_products, void* partial_sums, void* grad_bias, int64_t edges,
+                                           int64_t hidden, int64_t out, int64_t threads, int64_t variant) {
   using namespace hmeg;
   using namespace hmeg::cpu;
   return message_of([&] {
     const Variant chosen = checked_variant(variant);
-    const Row row{hidden, out};
-    const int64_t node_blocks = blocks_of(hidden);
+    const int64_t columns = 2 * hidden + out, chunks = (edges + kUnpoolChunk - 1) / kUnpoolChunk;
     with_scalar_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      const auto take = [&](const Block& block, const void* grad, int64_t step, const int64_t* node) {
-        HMEG_VARIANT_CALL(chosen, triple_message_unpool, static_cast<const T*>(grad) + block.begin, step, node,
-                          signs + block.word, row.words(), static_cast<T*>(grad_products) + block.product,
-                          row.products(), static_cast<T*>(grad_bias) + block.product, edges, block.columns);
-      };
-      parallel_for(2 * node_blocks + blocks_of(out), 1, threads, [&](int64_t begin, int64_t end, int64_t) {
-        for (int64_t item = begin; item < end; ++item) {
-          if (item < node_blocks) {
-            take(row.subject(item), grad_pooled, hidden, subject);
-          } else if (item < 2 * node_blocks) {
-            take(row.object(item - node_blocks), grad_pooled, hidden, object);
-          } else {
-            take(row.edge(item - 2 * node_blocks), grad_edges, out, nullptr);
-          }
+      auto* const partial = static_cast<T*>(partial_sums);
+      auto* const total = static_cast<T*>(grad_bias);
+      parallel_for(chunks, 1, threads, [&](int64_t begin, int64_t end, int64_t) {
+        for (int64_t chunk = begin; chunk < end; ++chunk) {
+          HMEG_VARIANT_CALL(chosen, triple_message_unpool, static_cast<const T*>(grad_pooled),
+                            static_cast<const T*>(grad_edges), signs, subject, object, static_cast<T*>(grad_products),
+                            partial + chunk * columns, chunk * kUnpoolChunk,
+                            std::min((chunk + 1) * kUnpoolChunk, edges), hidden, out);
         }
       });
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        for (int64_t c = 0; c < columns; ++c) total[c] += partial[chunk * columns + c];
+      }
     });
   });
 }

@@ -53,7 +53,7 @@ inline void add(const T* __restrict value, T* __restrict sum, int64_t columns) {
   for (int64_t c = 0; c < columns; ++c) sum[c] += value[c];
 }
 
-// out[c] = grad[c] where its bit is set, else 0, for up to one word.
+// out[c] = grad[c] where its bit is set, else 0, and that is added to sum[c]; for up to one word.
 template <typename T>
 inline void pass(const T* __restrict grad, uint32_t word, T* __restrict out, T* __restrict sum, int64_t count) {
   for (int64_t c = 0; c < count; ++c) {
@@ -61,6 +61,15 @@ inline void pass(const T* __restrict grad, uint32_t word, T* __restrict out, T* 
     out[c] = passed;
     sum[c] += passed;
   }
+}
+
+// The same for a row of any length; returns the signs after its own.
+template <typename T>
+inline const int32_t* pass_row(const T* grad, const int32_t* signs, T* out, T* sum, int64_t count) {
+  int64_t c = 0;
+  for (; c + kBits <= count; c += kBits) pass(grad + c, uint32_t(*signs++), out + c, sum + c, kBits);
+  if (c < count) pass(grad + c, uint32_t(*signs++), out + c, sum + c, count - c);
+  return signs;
 }
 
 }  // namespace
@@ -99,23 +108,19 @@ inline void pass(const T* __restrict grad, uint32_t word, T* __restrict out, T* 
                      signs ? signs + e * signs_step : nullptr, columns);                                              \
     }                                                                                                                 \
   }                                                                                                                   \
-  void triple_message_unpool(const T* grad, int64_t grad_step, const int64_t* node, const int32_t* signs,             \
-                             int64_t signs_step, T* grad_products, int64_t products_step, T* grad_bias,               \
-                             int64_t edges, int64_t columns) {                                                        \
-    T sum[kMessageColumns] = {};                                                                                      \
-    for (int64_t e = 0; e < edges; ++e) {                                                                             \
-      const T* const from = grad + (node ? node[e] : e) * grad_step;                                                  \
-      T* const out = grad_products + e * products_step;                                                               \
-      for (int64_t c = 0; c < columns; c += kBits) {                                                                  \
-        const uint32_t word = uint32_t(signs[e * signs_step + c / kBits]);                                            \
-        if (columns - c >= kBits) {                                                                                   \
-          pass(from + c, word, out + c, sum + c, kBits);                                                              \
-        } else {                                                                                                      \
-          pass(from + c, word, out + c, sum + c, columns - c);                                                        \
-        }                                                                                                             \
-      }                                                                                                               \
+  void triple_message_unpool(const T* grad_pooled, const T* grad_edges, const int32_t* signs, const int64_t* subject,  \
+                             const int64_t* object, T* grad_products, T* sums, int64_t begin, int64_t end,            \
+                             int64_t hidden, int64_t out) {                                                           \
+    const int64_t columns = 2 * hidden + out;                                                                         \
+    const int64_t words = 2 * ((hidden + kBits - 1) / kBits) + (out + kBits - 1) / kBits;                             \
+    for (int64_t c = 0; c < columns; ++c) sums[c] = T(0);                                                             \
+    for (int64_t e = begin; e < end; ++e) {                                                                           \
+      const int32_t* bits = signs + e * words;                                                                        \
+      T* const row = grad_products + e * columns;                                                                     \
+      bits = pass_row(grad_pooled + subject[e] * hidden, bits, row, sums, hidden);                                    \
+      bits = pass_row(grad_pooled + object[e] * hidden, bits, row + hidden + out, sums + hidden + out, hidden);       \
+      pass_row(grad_edges + e * out, bits, row + hidden, sums + hidden, out);                                         \
     }                                                                                                                 \
-    add(sum, grad_bias, columns);                                                                                     \
   }                                                                                                                   \
   void triple_message_scatter(const T* activations, const int64_t* subject, const int64_t* object,                    \
                               const int64_t* type, T* grad, T* for_subject, T* for_object, T* for_type, int64_t step,  \

@@ -22,10 +22,10 @@ constexpr int64_t kMessageColumns = 128;  // columns of one block: whole words o
   /* ReLU of one block of products: written to out */                                                                \
   void triple_message_keep_edges(const T* products, int64_t products_step, const T* bias, T* out, int64_t out_step,  \
                                  int32_t* signs, int64_t signs_step, int64_t edges, int64_t columns);                \
-  /* one block of gradients, out of row node[i] of grad, or of row i where node is null */                           \
-  void triple_message_unpool(const T* grad, int64_t grad_step, const int64_t* node, const int32_t* signs,            \
-                             int64_t signs_step, T* grad_products, int64_t products_step, T* grad_bias,              \
-                             int64_t edges, int64_t columns);                                                        \
+  /* gradients of W2's outputs for edges [begin, end), all columns; their sums (2 K + C',) */                        \
+  void triple_message_unpool(const T* grad_pooled, const T* grad_edges, const int32_t* signs, const int64_t* subject, \
+                             const int64_t* object, T* grad_products, T* sums, int64_t begin, int64_t end,           \
+                             int64_t hidden, int64_t out);                                                           \
   /* one block of columns of scatter */                                                                              \
   void triple_message_scatter(const T* activations, const int64_t* subject, const int64_t* object,                   \
                               const int64_t* type, T* grad, T* for_subject, T* for_object, T* for_type, int64_t step, \

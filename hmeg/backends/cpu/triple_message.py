@@ -20,7 +20,8 @@ from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
 
-TILE = 512  # edges; W2's outputs of a tile then take 2.4 MB at the published sizes
+TILE = 1024  # edges; W2's outputs of a tile then take 4.7 MB at the published sizes
+UNPOOL_CHUNK = 64  # as in csrc/triple_message.h
 
 
 class TripleMessage(Launcher):
@@ -31,14 +32,15 @@ class TripleMessage(Launcher):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
         layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1)
-        made = out if return_edges else 0
-        w2, b2 = _rows_made(w2, hidden, made), _rows_made(b2, hidden, made).contiguous()
+        made, parts = _outputs(hidden, out, return_edges)
+        b2 = torch.cat([b2[rows] for rows, _ in parts])
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
         products = x.new_empty((layer.tile_size, 2 * hidden + made))
         for begin, end in layer.tiles():
-            product = products[: end - begin]
-            torch.mm(layer.activations(begin, end), w2.T, out=product)
+            active, product = layer.activations(begin, end), products[: end - begin]
+            for rows, columns in parts:
+                torch.mm(active, w2[rows].T, out=product[:, columns])
             self._run("triple_message_pool", layer.code, product.data_ptr(), b2.data_ptr(), *layer.ends(begin),
                       pooled.data_ptr(), new_edges[begin:].data_ptr(), signs[begin:].data_ptr() if keep else 0,
                       end - begin, hidden, made)  # fmt: skip
@@ -58,9 +60,10 @@ class TripleMessage(Launcher):
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, x))
         layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1)
-        made = out if return_edges else 0
-        w2, grad_edge_attr, signs = _rows_made(w2, hidden, made), grad_edge_attr.contiguous(), signs.contiguous()
-        for_w2, for_b2 = x.new_zeros((2 * hidden + made, hidden)), x.new_zeros(2 * hidden + made)
+        made, parts = _outputs(hidden, out, return_edges)
+        grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
+        for_w2, sums = torch.zeros_like(w2, memory_format=torch.contiguous_format), x.new_zeros(2 * hidden + made)
+        partial_sums = x.new_empty((-(-layer.tile_size // UNPOOL_CHUNK), len(sums)))
         for_w1 = x.new_zeros((hidden, 3 * channels))
         for_subject, for_edge, for_object = for_w1.split(channels, dim=1)
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
@@ -72,10 +75,11 @@ class TripleMessage(Launcher):
             size, active = end - begin, layer.activations(begin, end)
             grad_product, grad_active = grad_products[:size], grad_activations[:size]
             self._run("triple_message_unpool", layer.code, grad_pooled.data_ptr(), grad_edge_attr[begin:].data_ptr(),
-                      signs[begin:].data_ptr(), *layer.ends(begin), grad_product.data_ptr(), for_b2.data_ptr(),
-                      size, hidden, made)  # fmt: skip
-            for_w2.addmm_(grad_product.T, active)
-            torch.mm(grad_product, w2, out=grad_active)
+                      signs[begin:].data_ptr(), *layer.ends(begin), grad_product.data_ptr(), partial_sums.data_ptr(),
+                      sums.data_ptr(), size, hidden, made)  # fmt: skip
+            for i, (rows, columns) in enumerate(parts):
+                for_w2[rows].addmm_(grad_product[:, columns].T, active)
+                grad_active.addmm_(grad_product[:, columns], w2[rows], beta=1 if i else 0)
             self._run("triple_message_scatter", layer.code, active.data_ptr(), *layer.ends(begin), layer.types(begin),
                       grad_active.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
                       0 if by_type is None else by_type.data_ptr(), size, hidden)  # fmt: skip
@@ -88,9 +92,9 @@ class TripleMessage(Launcher):
         torch.mm(by_subject.T, x, out=for_subject)
         torch.mm(by_object.T, x, out=for_object)
         for_x = torch.mm(by_subject, layer.for_subject).addmm_(by_object, layer.for_object)
-        if not return_edges:
-            for_w2, for_b2 = (torch.cat([t[:hidden], t.new_zeros((out, *t.shape[1:])), t[hidden:]])
-                              for t in (for_w2, for_b2))  # fmt: skip
+        for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
+        for rows, columns in parts:
+            for_b2[rows] = sums[columns]
         return for_x, for_edge_attr, for_w1, by_subject.sum(dim=0), for_w2, for_b2, *for_node_weights
 
 
@@ -144,9 +148,11 @@ class _EdgeLayer:
         return 0 if self._edge_type is None else self._edge_type[begin:].data_ptr()
 
 
-def _rows_made(weight: Tensor, hidden: int, made: int) -> Tensor:
-    """The rows of W2 or b2 that are needed: all, or where ``made`` is 0 those for subject and object."""
-    return weight if made else torch.cat([weight[:hidden], weight[len(weight) - hidden :]])
+def _outputs(hidden: int, out: int, return_edges: bool) -> tuple[int, list[tuple[slice, slice]]]:
+    """How many of W2's outputs are an edge's own, and which rows of W2 make which columns of a tile."""
+    if return_edges:
+        return out, [(slice(None), slice(None))]
+    return 0, [(slice(0, hidden), slice(0, hidden)), (slice(hidden + out, None), slice(hidden, None))]
 
 
 def _divisors(edge_index: Tensor, x: Tensor) -> Tensor:
