@@ -20,7 +20,9 @@ from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
 
-TILE = 1024  # edges; W2's outputs of a tile then take 4.7 MB at the published sizes
+# Edges at a time: W2's outputs of a tile take 2.4 MB at the published sizes, and 4.7 MB in the backward pass, where
+# every tile is added to the gradients of the weights.
+TILE, BACKWARD_TILE = 512, 1024
 UNPOOL_CHUNK = 64  # as in csrc/triple_message.h
 
 
@@ -31,7 +33,7 @@ class TripleMessage(Launcher):
         return_edges: bool, keep: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
-        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1)
+        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1, TILE)
         made, parts = _outputs(hidden, out, return_edges)
         b2 = torch.cat([b2[rows] for rows, _ in parts])
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
@@ -59,7 +61,7 @@ class TripleMessage(Launcher):
         grad_pooled, *for_node_weights = _node_gradients(grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, x))
-        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1)
+        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1, BACKWARD_TILE)
         made, parts = _outputs(hidden, out, return_edges)
         grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
         for_w2, sums = torch.zeros_like(w2, memory_format=torch.contiguous_format), x.new_zeros(2 * hidden + made)
@@ -107,7 +109,7 @@ class _EdgeLayer:
 
     def __init__(
         self, launcher: Launcher, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None,
-        w1: Tensor, b1: Tensor,
+        w1: Tensor, b1: Tensor, tile: int,
     ) -> None:  # fmt: skip
         check_edges(x, edge_attr, edge_index, edge_type)
         self.code = DTYPE_CODES[x.dtype]
@@ -119,7 +121,7 @@ class _EdgeLayer:
         self._from_object = torch.mm(x, self.for_object.T)
         self._from_type = None if edge_type is None else torch.mm(edge_attr, self.for_edge.T)
         self._edges = edge_index.shape[1]
-        self._tiles = -(-self._edges // TILE)
+        self._tiles = -(-self._edges // tile)
         self.tile_size = -(-self._edges // self._tiles) if self._edges else 0
         self._activations = x.new_empty((self.tile_size, len(b1)))
 
