@@ -23,6 +23,8 @@ SUITES = {
     "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
     "compose_layout": Suite("masks times features, summed per expression", "raster"),
     "box_layout": Suite("fixed soft masks times features, summed per expression", "raster"),
+    "refine_masks": Suite("the learned soft mask of a box, 64 hidden channels", "raster"),
+    "refine_layout": Suite("learned soft masks composed to layouts of 128 channels without being stored", "raster"),
     "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
     "message": Suite("five graph convolutions, and the read-out of expressions by attention"),
 }

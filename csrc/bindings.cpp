@@ -15,6 +15,7 @@
 #include "compose_layout.h"
 #include "crop_boxes.h"
 #include "cpu/variants.h"
+#include "refine_layout.h"
 #include "refine_masks.h"
 #include "triple_message.h"
 
@@ -115,6 +116,8 @@ PYBIND11_MODULE(_C, module) {
   cpu.module.def("refine_masks_backward_workspace", &hmeg_cpu_refine_masks_backward_workspace, "Bytes.");
   bind(cpu, "refine_masks_forward", &hmeg_cpu_refine_masks_forward);
   bind(cpu, "refine_masks_backward", &hmeg_cpu_refine_masks_backward);
+  cpu.module.def("refine_layout_workspace", &hmeg_cpu_refine_layout_workspace, "Bytes.");
+  bind(cpu, "refine_layout", &hmeg_cpu_refine_layout);
   bind(cpu, "triple_message_hidden", &hmeg_cpu_triple_message_hidden);
   bind(cpu, "triple_message_pool", &hmeg_cpu_triple_message_pool);
   bind(cpu, "triple_message_unpool", &hmeg_cpu_triple_message_unpool);

@@ -92,11 +92,25 @@ def test_shapes(config: ModelConfig) -> None:
     graph = GraphBatch.from_graphs(GRAPHS)
     boxes, out = build(config)(graph, *noise_for(config, graph))
     assert boxes.shape == out.predicted_boxes.shape == (8, 4)
-    assert out.masks.shape == (8, 1, 16, 16)
+    assert out.masks is None
     assert out.layout.shape == (3, config.layout_channels, 64, 64)
     assert {r: tuple(image.shape) for r, image in out.images.items()} == {r: (3, 2, r, r) for r in (16, 32, 64)}
     assert out.relation_scores is None
     assert all(torch.isfinite(image).all() for image in out.images.values())
+
+
+@torch.no_grad()
+def test_masks_are_made_when_asked_for() -> None:
+    graph = GraphBatch.from_graphs(GRAPHS)
+    model, (_, noise) = build(TINY).image_model, noise_for(TINY, graph)
+    fused, stored = model(graph, noise), model(graph, noise, masks=True)
+    assert fused.masks is None
+    assert stored.masks.shape == (8, 1, 16, 16)
+    assert torch.equal(stored.masks, model.mask_refiner(stored.predicted_boxes))
+    assert torch.allclose(fused.layout, stored.layout, atol=1e-5)
+    for resolution, image in fused.images.items():
+        assert torch.allclose(image, stored.images[resolution], atol=1e-5)
+    assert model.train()(graph, noise).masks is not None
 
 
 @torch.no_grad()
@@ -226,6 +240,7 @@ def test_bfloat16_channels_last() -> None:
     config = PLAIN_AND_COORDINATES[1]
     model, noise = build(config), noise_for(config, graph)
     boxes, exact = model(graph, *noise)
+    exact_masks = model.image_model(graph, noise[1], boxes, masks=True).masks
     model.to(memory_format=torch.channels_last)
     formats = []
     for stage in model.image_model.decoder.stages:
@@ -234,9 +249,10 @@ def test_bfloat16_channels_last() -> None:
         )
     with torch.autocast("cpu", torch.bfloat16):
         boxes_again, out = model(graph, *noise)
+        assert formats == [True] * 5
+        masks = model.image_model(graph, noise[1], boxes, masks=True).masks
     assert torch.equal(boxes, boxes_again), "layouts and masks stay in full precision"
-    assert torch.equal(exact.masks, out.masks)
-    assert formats == [True] * 5
+    assert torch.equal(exact_masks, masks)
     for resolution, image in out.images.items():
         assert image.dtype == torch.bfloat16
         error = (image.float() - exact.images[resolution]).abs().max() / exact.images[resolution].abs().max()

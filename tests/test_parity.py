@@ -133,7 +133,7 @@ def image_model_given_boxes() -> Results:
     node0, edge0 = first(model.encoder.symbol_embedding(g.symbols), edges0, g.edge_index)
     nodes, edges = model.encoder(g.symbols, g.edge_index, g.edge_type, return_edges=True)
     out = model(g, noise(1234, (3, 32, 256, 256)), g.boxes, relation_scores=True)
-    layout_64 = ops.compose_layout(out.masks, nodes, g.batch, g.num_graphs)
+    layout_64 = model.mask_refiner.compose(g.boxes, nodes, g.batch, g.num_graphs)
     assert out.relation_scores is not None
     return {
         "generator.gconv0.obj": node0,
@@ -142,7 +142,7 @@ def image_model_given_boxes() -> Results:
         "generator.pred_vecs_head": edges[:16],
         "generator.boxes_pred": out.predicted_boxes,
         "generator.rel_scores_head": out.relation_scores[:16],
-        "generator.soft_mask": out.masks,
+        "generator.soft_mask": model.mask_refiner(g.boxes),
         "generator.layout_64_strided": layout_64[:, ::8, ::4, ::4],
         "generator.layout_256_strided": out.layout[:, ::16, ::8, ::8],
         "generator.img_64": out.images[64],

@@ -92,6 +92,37 @@ def test_repeatable(backend: Target) -> None:
     assert torch.equal(first[0], second[0])
 
 
+@pytest.mark.parametrize(
+    "backend", [name for name in targets("refine_layout") if name.startswith("cpu-")], indirect=True
+)
+@pytest.mark.parametrize(
+    ("symbols", "graphs", "channels", "size", "hidden"),
+    [(11, 1, 9, (70, 33), 8), (3, 2, 5, (9, 300), 5), (40, 2, 130, (64, 64), 64)],
+    ids=["several tiles", "wide", "large"],
+)
+def test_tiles_and_thread_counts(
+    backend: Target, symbols: int, graphs: int, channels: int, size: tuple[int, int], hidden: int
+) -> None:
+    given = problem(some.ordinary(symbols), graphs, channels, size, hidden)
+    check_outputs(given, backend, torch.float32)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(given.run(cast(given.tensors, torch.float32, "cpu"), backend.name)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("backend", ["cpu-portable"], indirect=True)
+def test_batch_that_is_not_as_promised(backend: Target) -> None:
+    given = problem(some.ordinary(3), 2, 3, (4, 4))
+    given.tensors["batch"] = torch.tensor([0, 1, 0])
+    with pytest.raises(ValueError, match=r"refine_layout: batch must be non-decreasing"):
+        given.run(given.tensors, backend.name)
+
+
 @EVERYWHERE
 def test_nan_stays_with_its_expression(backend: Target) -> None:
     given = problem(some.ordinary(6), 3, 5, (9, 9))

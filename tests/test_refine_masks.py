@@ -15,6 +15,7 @@ from operator_checks import (
     check_gradients,
     check_registration,
     check_repeatable,
+    differentiated,
 )
 from targets import Target, targets
 from torch import Tensor
@@ -24,6 +25,10 @@ from hmeg.ops import MaskWeights
 from hmeg.reference.refine_masks import coordinate_ramps
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("refine_masks"), indirect=True)
+# Large or many cases: only where they are quick.
+COMPILED = pytest.mark.parametrize(
+    "backend", [name for name in targets("refine_masks") if name.startswith("cpu-")], indirect=True
+)
 MODES = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 
 
@@ -63,6 +68,89 @@ def test_low_precision(backend: Target, dtype: torch.dtype, training: bool) -> N
             given.run(cast(given.tensors, dtype, "cpu"), backend.name)
         return
     check_agreement(given, backend, dtype)
+
+
+@EVERYWHERE
+@MODES
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (9, 1), (2, 5), (5, 2)], ids=str)
+def test_small_images(backend: Target, training: bool, size: tuple[int, int]) -> None:
+    """Where every pixel, or nearly every one, has neighbours outside the image."""
+    check_agreement(problem(some.ordinary(3), size, training, hidden=5), backend, torch.float64)
+
+
+@COMPILED
+@MODES
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    ("symbols", "size", "hidden"),
+    [(3, (4, 700), 3), (3, (700, 4), 3), (2, (9, 11), 301), (200, (8, 9), 5)],
+    ids=["wide", "tall", "many channels", "many symbols"],
+)
+def test_unusual_sizes(
+    backend: Target, dtype: torch.dtype, training: bool, symbols: int, size: tuple[int, int], hidden: int
+) -> None:
+    check_agreement(problem(some.ordinary(symbols), size, training, hidden), backend, dtype)
+
+
+@EVERYWHERE
+@MODES
+def test_flat_channels(backend: Target, training: bool) -> None:
+    """Channels that are the same everywhere, or along a row: positive, negative, and exactly zero."""
+    given = problem(some.ordinary(3), (6, 7), training, hidden=9)
+    given.tensors["conv1_weight"][:3] = 0
+    given.tensors["conv1_bias"][:3] = torch.tensor([0.5, -0.5, 0.0], dtype=torch.float64)
+    given.tensors["conv1_weight"][3:5, [0, 2]] = 0
+    given.tensors["conv1_weight"][5:7, [1, 3]] = 0
+    given.tensors["conv2_weight"][0, 8] = 0
+    check_agreement(given, backend, torch.float64)
+
+
+@COMPILED
+@MODES
+def test_huge_boxes(backend: Target, training: bool) -> None:
+    check_finite(problem(1e4 * (some.ordinary(4) - 0.3), (9, 11), training), backend, torch.float32)
+
+
+@COMPILED
+@MODES
+def test_batch_variance_keeps_its_digits(backend: Target, training: bool) -> None:
+    """Hidden values far above zero, their spread small beside them."""
+    given = problem(some.ordinary(4), (16, 16), training, hidden=4)
+    given.tensors["conv1_weight"] *= 1e-2
+    given.tensors["conv1_bias"] += 10
+    given.tensors["running_mean"] += 10
+    rounded = cast(given.tensors, torch.float32, "cpu")
+    (got,), (want,) = given.run(rounded, backend.name), given.oracle(cast(rounded, torch.float64, "cpu"))
+    # z is rounded at 2^-24 of 10, a few thousandths of its spread of 0.02.
+    assert (got.double() - want).abs().max() < 1e-3
+
+
+@COMPILED
+@MODES
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf], ids=str)
+def test_not_a_number(backend: Target, training: bool, bad: float) -> None:
+    """As the reference: in training through the batch's statistics everywhere."""
+    given = problem(some.ordinary(4), (6, 7), training, hidden=5)
+    given.tensors["boxes"][1, 2] = bad
+    check_agreement(given, backend, torch.float64)
+
+
+@COMPILED
+@MODES
+def test_thread_count_does_not_matter(backend: Target, training: bool) -> None:
+    given = problem(some.ordinary(37), (16, 20), training, hidden=12)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            tensors = cast(given.tensors, torch.float32, "cpu")
+            results.append(differentiated(lambda t: given.run(t, backend.name), tensors, given.leaves()))
+    finally:
+        torch.set_num_threads(before)
+    for (masks,), grads in results[1:]:
+        assert torch.equal(masks, results[0][0][0])
+        for name, grad in grads.items():
+            assert torch.equal(grad, results[0][1][name]), name
 
 
 @EVERYWHERE

@@ -39,7 +39,6 @@ MaskTables<T> mask_tables(Workspace& workspace, int64_t channels, int64_t height
   tables.affine = workspace.take<T>(int64_t(kMaskClasses) * kMaskAffines * tables.padded);
   tables.crossing = workspace.take<T>(int64_t(kMaskSides) * kMaskCrossings * tables.padded);
   tables.updates = workspace.take<T>(kMaskSides * tables.padded * 2 * kMaskUpdate);
-  tables.from_start = workspace.take<T>(kMaskSides * tables.padded);
   tables.spread = workspace.take<T>(tables.padded * kMaskUpdate);
   tables.weights = workspace.take<T>(9 * tables.padded);
   return tables;
@@ -101,7 +100,6 @@ void fill_updates(MaskTables<T>& tables, const MaskWeights<T>& weights, const Ba
   const int64_t padded = tables.padded;
   fill_weights(tables, weights, norm.scale);
   std::fill_n(tables.updates, kMaskSides * padded * 2 * kMaskUpdate, T(0));
-  std::fill_n(tables.from_start, kMaskSides * padded, T(0));
   std::fill_n(tables.spread, padded * kMaskUpdate, T(0));
   double shifts[9] = {};
   for (int64_t k = 0; k < tables.channels; ++k) {
@@ -118,7 +116,6 @@ void fill_updates(MaskTables<T>& tables, const MaskWeights<T>& weights, const Ba
         update[slope_lane] = T(sign * weight * step);
         update[intercept_lane] = T(sign * weight * step * dj);
         update[kMaskUpdate + intercept_lane] = T(sign * weight);
-        tables.from_start[c * padded + k] = sign < 0 ? T(1) : T(0);
       }
     }
   }

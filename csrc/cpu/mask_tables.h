@@ -39,7 +39,7 @@ void fill_lines(MaskTables<T>& tables, const MaskWeights<T>& weights);
 template <typename T>
 void fill_weights(MaskTables<T>& tables, const MaskWeights<T>& weights, const std::vector<double>& scale);
 
-// updates, from_start, spread and levels: what masks are made from; after fill_lines.
+// updates, spread and levels: what masks are made from; after fill_lines.
 template <typename T>
 void fill_updates(MaskTables<T>& tables, const MaskWeights<T>& weights, const BatchNorm& norm);
 

@@ -28,14 +28,14 @@ class ImageOutput:
 
     images           resolution -> (N, image_channels, r, r), no final nonlinearity; trained towards [0, 1]
     predicted_boxes  (V, 4) the model's own boxes, also when boxes were given
-    masks            (V, 1, 64, 64) soft masks of the boxes used
+    masks            (V, 1, 64, 64) soft masks of the boxes used, in training mode or when asked for, else None
     layout           (N, layout_channels, 256, 256), noise not appended
     relation_scores  (E, 13) when asked for, else None
     """
 
     images: dict[int, Tensor]
     predicted_boxes: Tensor
-    masks: Tensor
+    masks: Tensor | None
     layout: Tensor
     relation_scores: Tensor | None = None
 
@@ -53,6 +53,7 @@ class ImageModel(nn.Module):
     glyph_modes      (V,) int64: how each symbol is written, see :meth:`choose_glyphs`; None: the most frequent way.
                      Read only where ``config.glyph_channels`` is set
     windows          paint these parts only: noise, layout and images are then those of the M windows, for training
+    masks            whether the soft masks are wanted in evaluation mode too; the layout does not need them stored
 
     Differentiable in boxes, noise and weights. Under autocast the graph part and the masks stay in the weights'
     precision; the upsampling and the decoder, nearly all of the arithmetic, follow autocast.
@@ -88,6 +89,7 @@ class ImageModel(nn.Module):
         relation_scores: bool = False,
         windows: Windows | None = None,
         glyph_modes: Tensor | None = None,
+        masks: bool = False,
     ) -> ImageOutput:
         config = self.config
         painted = graph.num_graphs if windows is None else len(windows.expression)
@@ -101,8 +103,11 @@ class ImageModel(nn.Module):
             nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, structure=graph.structure)
             predicted = self.box_head(nodes)
             used = predicted if boxes is None else boxes
-            masks = self.mask_refiner(used)
-            layout = ops.compose_layout(masks, nodes, graph.batch, graph.num_graphs)
+            soft_masks = self.mask_refiner(used) if masks or self.mask_refiner.training else None
+            if soft_masks is None:
+                layout = self.mask_refiner.compose(used, nodes, graph.batch, graph.num_graphs)
+            else:
+                layout = ops.compose_layout(soft_masks, nodes, graph.batch, graph.num_graphs)
             scores = self.relation_scores(graph, predicted) if relation_scores else None
             in_boxes = self.compose_in_boxes(graph, used) if config.box_coordinates else None
             glyphs = self.place_glyphs(graph, glyph_modes, used, windows) if config.glyph_channels else None
@@ -118,7 +123,7 @@ class ImageModel(nn.Module):
             layers.append(match_format(glyphs, layout))
         layout = torch.cat([*layers, match_format(noise, layout)], dim=1)
         images = self.decoder(layout, resolutions)
-        return ImageOutput(images, predicted, masks, layout[:, : config.layout_channels], scores)
+        return ImageOutput(images, predicted, soft_masks, layout[:, : config.layout_channels], scores)
 
     def for_inference(self) -> ImageModel:
         """This model with upsampler and decoder made for inference; the rest is shared with this one, not copied."""

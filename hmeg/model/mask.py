@@ -62,6 +62,14 @@ class MaskRefiner(nn.Module):
             eps=self.norm.eps,
         )
 
+    def compose(self, boxes: Tensor, features: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        """Layout (num_graphs, C, size, size) of features (V, C) under masks of evaluation mode, never stored.
+
+        The same as :func:`hmeg.ops.compose_layout` of forward's masks; where gradients are wanted that is what runs.
+        """
+        size = (self.size, self.size)
+        return ops.refine_layout(boxes, self.weights, features, batch, size, num_graphs, eps=self.norm.eps)
+
 
 class LayoutUpsampler(nn.Module):
     """Learned 4x upsampling: transposed convolution, ReLU, BatchNorm, transposed convolution.

@@ -66,7 +66,6 @@ struct MaskRowScratch {
   T* offsets;     // (kMaskClasses, padded)
   T* intercepts;  // (padded,)
   int32_t* crossings;  // (padded,)
-  T* starts;      // (kMaskSides, 2, kMaskUpdate)
   T* changes;     // (W + 2, 8): at each column, what slopes and intercepts change by; zero between rows
   T* sums;        // (W, 4): one row's part of the three output rows
   T* elsewhere;   // (W,): takes the parts of output rows that nobody asked for
@@ -78,37 +77,11 @@ MaskRowScratch<T> mask_row_scratch(const MaskTables<T>& tables, T* memory) {
   s.offsets = memory;
   s.intercepts = s.offsets + kMaskClasses * tables.padded;
   s.crossings = reinterpret_cast<int32_t*>(s.intercepts + tables.padded);
-  s.starts = s.intercepts + 2 * tables.padded;
-  s.changes = s.starts + 2 * kMaskSides * kMaskUpdate;
+  s.changes = s.intercepts + 2 * tables.padded;
   s.sums = s.changes + 8 * (tables.width + 2);
   s.elsewhere = s.sums + 4 * tables.width;
   for (int64_t i = 0; i < 8 * (tables.width + 2); ++i) s.changes[i] = T(0);
   return s;
-}
-
-// starts[row class] = (a, b): a + b Y is what the channels that are positive from the first interior column on bring.
-template <typename T>
-void symbol_starts(const MaskTables<T>& tables, const MaskRowScratch<T>& s) {
-  using V = typename Octet<T>::type;
-  for (int c = 0; c < kMaskSides; ++c) {
-    V at_zero[3] = {}, along_y[3] = {};
-    const T* const offsets = s.offsets + c * kMaskSides * tables.padded;
-    const T* const slope_y = affine_of(tables, c * kMaskSides, kSlopeY);
-    const T* update = tables.updates + c * tables.padded * 2 * kMaskUpdate;
-    for (int64_t k = 0; k < tables.channels; ++k, update += 2 * kMaskUpdate) {
-      const T share = tables.from_start[c * tables.padded + k];
-      if (share == T(0)) continue;
-      for (int n = 0; n < 3; ++n) {
-        const V per_intercept = load_as<V>(update + kMaskUpdate + 8 * n);
-        at_zero[n] -= load_as<V>(update + 8 * n) + per_intercept * offsets[k];
-        along_y[n] -= per_intercept * slope_y[k];
-      }
-    }
-    for (int n = 0; n < 3; ++n) {
-      store_as(s.starts + 2 * c * kMaskUpdate + 8 * n, at_zero[n]);
-      store_as(s.starts + (2 * c + 1) * kMaskUpdate + 8 * n, along_y[n]);
-    }
-  }
 }
 
 // The interior columns of one row: adds to the three output rows that read it.
@@ -129,26 +102,29 @@ void interior_columns(const MaskTables<T>& tables, const MaskRowScratch<T>& s, i
     const V column = crossing_column<T>(intercept, load_as<V>(inverse + k), load_as<V>(shift + k), width);
     store_as(s.crossings + k, __builtin_convertvector(column, Columns));
   }
-  V totals[3];
-  for (int n = 0; n < 3; ++n) {
-    totals[n] = load_as<V>(s.starts + 2 * row_class * kMaskUpdate + 8 * n) +
-                load_as<V>(s.starts + (2 * row_class + 1) * kMaskUpdate + 8 * n) * y;
-    store_as(s.changes + 8 * n, load_as<V>(s.changes + 8 * n) + totals[n]);
-  }
+  // Channels that are nowhere active add nothing at all: BatchNorm may weigh one that never is by 1 / sqrt(eps), and
+  // what it added and took away again would leave its rounding behind.
+  V from_start[3] = {}, to_end[3] = {};
   const T* update = tables.updates + row_class * tables.padded * 2 * kMaskUpdate;
+  const T* const sign = crossing_of(tables, row_class, kSign);
   for (int64_t k = 0; k < tables.channels; ++k, update += 2 * kMaskUpdate) {
-    T* const at = s.changes + 8 * int64_t(s.crossings[k]);
+    const int64_t crossing = s.crossings[k];
+    const bool before = sign[k] > T(0);
+    if (crossing == (before ? 0 : width - 2)) continue;
+    T* const at = s.changes + 8 * crossing;
+    V* const whole = before ? from_start : to_end;
     const T intercept = s.intercepts[k];
     for (int n = 0; n < 3; ++n) {
       const V change = load_as<V>(update + 8 * n) + load_as<V>(update + kMaskUpdate + 8 * n) * intercept;
-      totals[n] += change;
+      whole[n] += change;
       store_as(at + 8 * n, load_as<V>(at + 8 * n) + change);
     }
   }
+  for (int n = 0; n < 3; ++n) store_as(s.changes + 8 * n, load_as<V>(s.changes + 8 * n) - from_start[n]);
   // The last interior column is read through dj = +1 from column W - 3 at most, through dj = 0 from W - 2.
   for (int n = 0; n < 2; ++n) {
     T* const at = s.changes + 8 * (width - 2 + n);
-    store_as(at, load_as<V>(at) - totals[n]);
+    store_as(at, load_as<V>(at) - to_end[n]);
   }
   using Q = typename Quad<T>::type;
   Q slopes = {}, intercepts = {};
@@ -214,7 +190,6 @@ void mask_rows(const MaskTables<T>& tables, const MaskRowScratch<T>& s, const T*
     row[width - 1] = levels[mask_side_class(width - 1, width)];
   }
   symbol_offsets(tables, box, s.offsets);
-  if (width > 2) symbol_starts(tables, s);
   const auto wanted = [&](int64_t i) { return i >= first && i < last ? out + (i - first) * width : s.elsewhere; };
   for (int64_t i = 0; i < width; ++i) s.elsewhere[i] = T(0);
   const int64_t end = last < height ? last + 1 : height;

@@ -36,8 +36,8 @@ struct MaskTables {
   int64_t channels, padded, height, width;
   T* affine;      // (kMaskClasses, kMaskAffines, padded)
   T* crossing;    // (kMaskSides, kMaskCrossings, padded)
-  T* updates;     // (kMaskSides, padded, 2, kMaskUpdate): added at a crossing: first + intercept * second
-  T* from_start;  // (kMaskSides, padded): 1 where the update's opposite is added at the first interior column, else 0
+  T* updates;     // (kMaskSides, padded, 2, kMaskUpdate): added at a crossing: first + intercept * second; where z
+                  // is positive before it, that is taken away there, having been added at the first interior column
   T* spread;      // (padded, kMaskUpdate): the taps' weights, di in the intercepts' places and 0 elsewhere
   T* weights;     // (9, padded): conv2's weights by tap (di + 1) * 3 + dj + 1
   T levels[kMaskClasses];  // what an output pixel has without any relu(z), by its class

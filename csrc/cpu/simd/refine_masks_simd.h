@@ -8,7 +8,7 @@ namespace hmeg {
 
 // Scalars of memory that refine_masks_forward needs.
 static constexpr int64_t mask_forward_scratch(int64_t padded, int64_t width) {
-  return (kMaskClasses + 2) * padded + 2 * kMaskSides * kMaskUpdate + 8 * (width + 2) + 5 * width;
+  return (kMaskClasses + 2) * padded + 8 * (width + 2) + 5 * width;
 }
 
 // The backward pass sums, over the pixels where relu(z) is active, three quantities times 1, X and Y: the gradient that
