@@ -135,5 +135,10 @@ PYBIND11_MODULE(_C, module) {
   bind(cuda, "triple_message_pool", &hmeg_cuda_triple_message_pool);
   bind(cuda, "triple_message_grad_products", &hmeg_cuda_triple_message_grad_products);
   bind(cuda, "triple_message_collect", &hmeg_cuda_triple_message_collect);
+  bind(cuda, "crop_boxes_forward", &hmeg_cuda_crop_boxes_forward);
+  bind(cuda, "crop_boxes_backward", &hmeg_cuda_crop_boxes_backward);
+  bind(cuda, "refine_masks_workspace", &hmeg_cuda_refine_masks_workspace);
+  bind(cuda, "refine_masks_forward", &hmeg_cuda_refine_masks_forward);
+  bind(cuda, "refine_masks_backward", &hmeg_cuda_refine_masks_backward);
 #endif
 }

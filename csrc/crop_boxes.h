@@ -33,4 +33,14 @@ const char* hmeg_cpu_crop_boxes_backward(int64_t dtype, const void* grad_crops, 
                                          int64_t height, int64_t width, int64_t graph_stride, int64_t channel_stride,
                                          int64_t row_stride, int64_t column_stride, int64_t crop_height,
                                          int64_t crop_width, int64_t threads, int64_t variant);
+
+// On a GPU images are contiguous. A symbol whose image does not exist gets no gradient, and its crop is not written.
+const char* hmeg_cuda_crop_boxes_forward(int64_t dtype, const void* images, const void* boxes, const int64_t* batch,
+                                         void* crops, int64_t symbols, int64_t graphs, int64_t channels, int64_t height,
+                                         int64_t width, int64_t crop_height, int64_t crop_width, void* stream);
+// order: V + N + 1 int64 of workspace.
+const char* hmeg_cuda_crop_boxes_backward(int64_t dtype, const void* grad_crops, const void* images, const void* boxes,
+                                          const int64_t* batch, void* grad_images, void* grad_boxes, int64_t* order,
+                                          int64_t symbols, int64_t graphs, int64_t channels, int64_t height,
+                                          int64_t width, int64_t crop_height, int64_t crop_width, void* stream);
 }

@@ -18,6 +18,7 @@
 #define HMEG_SHARED(T, name, count) __shared__ __align__(16) T name[count]
 // Before a loop whose body is to be repeated, so that arrays indexed by its counter stay in registers.
 #define HMEG_UNROLL _Pragma("unroll")
+#define HMEG_UNROLL4 _Pragma("unroll 4")
 
 namespace hmeg {
 
@@ -43,7 +44,8 @@ HMEG_DEVICE A shuffle_up(A value, int distance) {
 HMEG_DEVICE int count_lanes(bool condition) { return __popc(__ballot_sync(0xffffffffu, condition)); }
 template <typename Wide>
 HMEG_DEVICE void check_alignment(const Wide*) {}
-// *to (in global memory) = value, in one access where it has 16 bytes; nvcc may store the items of a struct one by one.
+// *to (in global memory) = value, in one access where it has 8 or 16 bytes; nvcc may store the items of a struct one by
+// one.
 template <typename Wide>
 HMEG_DEVICE void store_whole(Wide* to, const Wide& value) {
   if constexpr (sizeof(Wide) == 16) {
@@ -51,6 +53,11 @@ HMEG_DEVICE void store_whole(Wide* to, const Wide& value) {
     __builtin_memcpy(&words, &value, sizeof words);
     asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(words.x),
                  "r"(words.y), "r"(words.z), "r"(words.w)
+                 : "memory");
+  } else if constexpr (sizeof(Wide) == 8) {
+    uint2 words;
+    __builtin_memcpy(&words, &value, sizeof words);
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(words.x), "r"(words.y)
                  : "memory");
   } else {
     *to = value;

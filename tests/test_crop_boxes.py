@@ -74,6 +74,12 @@ def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
 
 
 @EVERYWHERE
+def test_many_images(backend: Target) -> None:
+    """Kernels whose tiles depend on the amount of work meet both kinds."""
+    check_agreement(problem(some.ordinary(280), (270, 1, 5, 8), (4, 4)), backend, torch.float32)
+
+
+@EVERYWHERE
 def test_degenerate_boxes(backend: Target) -> None:
     given = problem(some.degenerate(), (3, 2, 33, 31), (9, 11))
     check_agreement(given, backend, torch.float64)

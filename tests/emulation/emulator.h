@@ -17,6 +17,7 @@
 #define HMEG_KERNEL_FITTED(threads, blocks) void
 #define HMEG_DEVICE inline
 #define HMEG_UNROLL
+#define HMEG_UNROLL4
 #define HMEG_SHARED(T, name, count)                                                        \
   const ::hmeg::emulation::SharedArray<T> name(                                            \
       ::hmeg::emulation::shared_memory([] { static char site; return static_cast<const void*>(&site); }(), \

@@ -11,11 +11,13 @@ from ..base import Backend
 from .attention_readout import AttentionReadout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
+from .crop_boxes import CropBoxes
 from .device import Device, NativeDevice
+from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
-class CudaBackend(AttentionReadout, BoxSoftMask, ComposeLayout, TripleMessage, Backend):
+class CudaBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend):
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
 
     dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -78,6 +78,6 @@ class Launcher:
 
     _device: Device
 
-    def _launch(self, name: str, on: Tensor, *arguments: int) -> None:
+    def _launch(self, name: str, on: Tensor, *arguments: int | float) -> None:
         with self._device.guard(on):
             self._device.launcher(name)(*arguments, self._device.stream(on))
