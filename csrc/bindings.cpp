@@ -127,6 +127,8 @@ PYBIND11_MODULE(_C, module) {
   Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
   bind(cuda, "attention_readout_forward", &hmeg_cuda_attention_readout_forward);
   bind(cuda, "attention_readout_backward", &hmeg_cuda_attention_readout_backward);
+  bind(cuda, "box_layout_forward", &hmeg_cuda_box_layout_forward);
+  bind(cuda, "box_layout_backward", &hmeg_cuda_box_layout_backward);
   bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
   bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);

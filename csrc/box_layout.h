@@ -19,6 +19,9 @@ constexpr int64_t box_layout_backward_scratch(int64_t height, int64_t width) {
   return 3 * (height + width) + (height + 5) * (width + 16);
 }
 
+// Channels of one block of the CUDA kernel's backward pass.
+constexpr int64_t kBoxLayoutChannels = 32;
+
 }  // namespace hmeg
 
 extern "C" {
@@ -32,4 +35,14 @@ const char* hmeg_cpu_box_layout_backward(int64_t dtype, const void* grad_layout,
                                          const void* boxes, const int64_t* batch, void* grad_features, void* grad_boxes,
                                          void* workspace, int64_t symbols, int64_t graphs, int64_t channels,
                                          int64_t height, int64_t width, int64_t threads, int64_t variant);
+
+// On a GPU a symbol whose batch is not in [0, N) is left out, and its gradients are zero.
+const char* hmeg_cuda_box_layout_forward(int64_t dtype, const void* features, const void* boxes, const int64_t* batch,
+                                         void* layout, int64_t symbols, int64_t graphs, int64_t channels,
+                                         int64_t height, int64_t width, void* stream);
+// workspace: 4 V ceil(C / kBoxLayoutChannels) scalars in accumulation precision.
+const char* hmeg_cuda_box_layout_backward(int64_t dtype, const void* grad_layout, const void* features,
+                                          const void* boxes, const int64_t* batch, void* grad_features,
+                                          void* grad_boxes, void* workspace, int64_t symbols, int64_t graphs,
+                                          int64_t channels, int64_t height, int64_t width, void* stream);
 }

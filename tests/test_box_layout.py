@@ -78,9 +78,15 @@ def test_one_channel_and_none(backend: Target) -> None:
 
 
 @EVERYWHERE
+def test_many_expressions(backend: Target) -> None:
+    """Kernels whose tiles depend on the amount of work meet both kinds."""
+    check_agreement(problem(some.ordinary(150), 270, 20, (2, 12)), backend, torch.float32)
+
+
+@EVERYWHERE
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_low_precision(backend: Target, dtype: torch.dtype) -> None:
-    given = problem(some.ordinary(9), 4, 12, (12, 17))
+    given = problem(some.ordinary(9), 3, 12, (24, 16))
     if dtype not in backend.dtypes:
         with pytest.raises(backends.BackendError, match=f"not {str(dtype).removeprefix('torch.')}"):
             given.run(cast(given.tensors, dtype, "cpu"), backend.name)

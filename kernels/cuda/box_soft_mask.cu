@@ -7,51 +7,13 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "soft_ramp.h"
 
 namespace hmeg {
 namespace {
 
 constexpr int kBlock = 256;
 constexpr int kTileRows = static_cast<int>(kBoxSoftMaskTileRows);
-
-// One side of a box over `count` grid points.
-template <typename A>
-struct Side {
-  A low, step, reciprocal;  // reciprocal of the side's length, 0 where it encloses nothing
-  int64_t count;
-
-  HMEG_DEVICE Side(A low, A high, int64_t count) : low(low), count(count) {
-    const A length = high - low;
-    const bool nothing = (length < A(0) ? -length : length) < A(kBoxSoftMaskMinSide);
-    reciprocal = nothing ? A(0) : A(1) / length;
-    step = count > 1 ? A(1) / A(count - 1) : A(0);
-  }
-};
-
-// r(t) at one grid point and its derivatives by the side's two ends. Comparisons are written so that NaN falls through.
-template <typename A>
-struct Ramp {
-  A value, by_low, by_high;
-
-  Ramp() = default;
-  HMEG_DEVICE Ramp(const Side<A>& side, int64_t index) {
-    // From the nearer end, as torch.linspace does it; a single point lies at 0.
-    const bool from_low = index < side.count / 2 || side.count == 1;
-    const A point = from_low ? side.step * A(index) : A(1) - side.step * A(side.count - 1 - index);
-    const A t = (point - side.low) * side.reciprocal;
-    const A rising = A(8) * t + A(0.5), falling = A(8.5) - A(8) * t;
-    value = rising < falling ? rising : falling;
-    const A slope = (rising < falling ? A(8) : A(-8)) * side.reciprocal;
-    const bool flat = value < A(0) || value > A(1);
-    by_low = flat ? A(0) : slope * (t - A(1));
-    by_high = flat ? A(0) : -slope * t;
-    value = value < A(0) ? A(0) : value;
-    value = value > A(1) ? A(1) : value;
-    if (side.reciprocal == A(0)) value = by_low = by_high = A(0);
-  }
-
-  HMEG_DEVICE bool zero() const { return value == A(0) && by_low == A(0) && by_high == A(0); }
-};
 
 // Walks a tile's packs, one in every kBlock, without a division per step.
 struct Walk {

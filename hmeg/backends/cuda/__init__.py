@@ -9,6 +9,7 @@ import torch
 
 from ..base import Backend
 from .attention_readout import AttentionReadout
+from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
@@ -17,7 +18,9 @@ from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
-class CudaBackend(AttentionReadout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend):
+class CudaBackend(
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineMasks, TripleMessage, Backend
+):
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
 
     dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
