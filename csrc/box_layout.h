@@ -20,7 +20,7 @@ constexpr int64_t box_layout_backward_scratch(int64_t height, int64_t width) {
 }
 
 // Channels of one block of the CUDA kernel's backward pass.
-constexpr int64_t kBoxLayoutChannels = 32;
+constexpr int64_t kBoxLayoutBlockChannels = 32;
 
 }  // namespace hmeg
 
@@ -40,7 +40,7 @@ const char* hmeg_cpu_box_layout_backward(int64_t dtype, const void* grad_layout,
 const char* hmeg_cuda_box_layout_forward(int64_t dtype, const void* features, const void* boxes, const int64_t* batch,
                                          void* layout, int64_t symbols, int64_t graphs, int64_t channels,
                                          int64_t height, int64_t width, void* stream);
-// workspace: 4 V ceil(C / kBoxLayoutChannels) scalars in accumulation precision.
+// workspace: 4 V ceil(C / kBoxLayoutBlockChannels) scalars in accumulation precision.
 const char* hmeg_cuda_box_layout_backward(int64_t dtype, const void* grad_layout, const void* features,
                                           const void* boxes, const int64_t* batch, void* grad_features,
                                           void* grad_boxes, void* workspace, int64_t symbols, int64_t graphs,

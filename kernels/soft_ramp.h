@@ -46,6 +46,14 @@ struct Ramp {
   HMEG_DEVICE bool zero() const { return value == A(0) && by_low == A(0) && by_high == A(0); }
 };
 
+// A box with a NaN is NaN everywhere: makes both sides NaN if one is, so that nothing is passed over as zero.
+template <typename A>
+HMEG_DEVICE void spread_nan(Side<A>& across, Side<A>& down) {
+  const A poison = (across.low - across.low) + (across.reciprocal - across.reciprocal) + (down.low - down.low) +
+                   (down.reciprocal - down.reciprocal);
+  if (poison != A(0)) across.low = across.reciprocal = down.low = down.reciprocal = poison;
+}
+
 // Grid points among which are all where a side's ramp is not zero; all of them for NaN.
 struct Support {
   int64_t begin, end;

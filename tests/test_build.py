@@ -74,7 +74,7 @@ def test_constants_agree_across_languages() -> None:
     from hmeg.backends.cuda.box_layout import CHANNELS
 
     layout = (ROOT / "csrc" / "box_layout.h").read_text()
-    assert int(re.search(r"kBoxLayoutChannels = (\d+);", layout)[1]) == CHANNELS
+    assert int(re.search(r"kBoxLayoutBlockChannels = (\d+);", layout)[1]) == CHANNELS
     assert int(re.search(r"kBoxSoftMaskTileRows = (\d+);", header)[1]) == TILE_ROWS
     kernel = (ROOT / "kernels" / "triton" / "ramps.py").read_text()
     assert float(re.search(r"MIN_SIDE = tl.constexpr\((\S+)\)", kernel)[1]) == MIN_SIDE

@@ -26,15 +26,12 @@ struct BoxMasks {
     const int symbol = thread_index();
     if (symbol >= count) return;
     const T* const box = boxes + 4 * (first + symbol);
-    const Side<A> across(widen(box[0]), widen(box[2]), width), down(widen(box[1]), widen(box[3]), height);
-    const A poison = (across.low - across.low) + (down.low - down.low) +
-                     (across.reciprocal - across.reciprocal) + (down.reciprocal - down.reciprocal);
-    // A box with a NaN is NaN everywhere, so no warp may pass over it.
-    const bool spoilt = poison != A(0);
-    sides[4 * symbol] = spoilt ? poison : across.low;
-    sides[4 * symbol + 1] = spoilt ? poison : across.reciprocal;
-    sides[4 * symbol + 2] = spoilt ? poison : down.low;
-    sides[4 * symbol + 3] = spoilt ? poison : down.reciprocal;
+    Side<A> across(widen(box[0]), widen(box[2]), width), down(widen(box[1]), widen(box[3]), height);
+    spread_nan(across, down);
+    sides[4 * symbol] = across.low;
+    sides[4 * symbol + 1] = across.reciprocal;
+    sides[4 * symbol + 2] = down.low;
+    sides[4 * symbol + 3] = down.reciprocal;
   }
 
   HMEG_DEVICE bool mask(int symbol, A (&values)[kPack]) const {
@@ -63,7 +60,7 @@ HMEG_KERNEL box_layout_forward(const T* features, const T* boxes, const int64_t*
 }
 
 constexpr int kBackwardBlock = 128, kWarps = kBackwardBlock / 32;
-constexpr int kBlockChannels = static_cast<int>(kBoxLayoutChannels), kWarpChannels = kBlockChannels / kWarps;
+constexpr int kBlockChannels = static_cast<int>(kBoxLayoutBlockChannels), kWarpChannels = kBlockChannels / kWarps;
 
 struct Extent {
   int64_t symbols, graphs, channels, height, width, channel_blocks;
@@ -78,7 +75,8 @@ HMEG_KERNEL box_layout_backward(const T* grad_layout, const T* features, const T
   const int64_t channel =
       block_index() % extent.channel_blocks * kBlockChannels + thread_index() / 32 * kWarpChannels;
   const T* const box = boxes + 4 * symbol;
-  const Side<A> across(widen(box[0]), widen(box[2]), extent.width), down(widen(box[1]), widen(box[3]), extent.height);
+  Side<A> across(widen(box[0]), widen(box[2]), extent.width), down(widen(box[1]), widen(box[3]), extent.height);
+  spread_nan(across, down);
   const Support columns = support_of(across), rows = support_of(down);
   const int64_t pixels = extent.height * extent.width;
   const int64_t wide = columns.end > columns.begin ? columns.end - columns.begin : 0;

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..pointers import DTYPE_CODES, accumulator
 from .device import Launcher
 
-# csrc/box_layout.h: kBoxLayoutChannels
+# csrc/box_layout.h: kBoxLayoutBlockChannels
 CHANNELS = 32
 
 
