@@ -73,7 +73,7 @@ def generator_losses(
     """
     graph, share = target.graph, target.symbol_share
     assert graph.boxes is not None
-    assert output.masks is not None, "the model is in training mode"
+    assert output.masks is not None, "a loss is on the masks: the trainers ask for them"
     wanted_masks = ops.box_soft_mask(boxes.float(), (output.masks.shape[-2], output.masks.shape[-1]))
     distance = {"l1": F.l1_loss, "l2": F.mse_loss}[config.pixel_loss]
     pixel = torch.stack([distance(output.images[s].float(), target.images[s]) for s in config.scales]).sum()

@@ -141,7 +141,8 @@ class ImageTrainer:
         assert boxes is not None
         with autocast(self.device, self.config.precision):
             output = self.model(
-                batch.graph, noise, boxes, config.scales, windows=batch.windows, glyph_modes=batch.glyph_modes
+                batch.graph, noise, boxes, config.scales, windows=batch.windows, glyph_modes=batch.glyph_modes,
+                masks=True,
             )
             return generator_losses(config, self.discriminators, output, boxes, target), output.images
 

@@ -194,7 +194,9 @@ class JointTrainer:
         with autocast(self.device, config.precision):
             boxes = self.model.layout_generator(layout.graph, layout.noise)
             fake_boxes = self.model.layout_generator(layout.fakes, layout.fake_noise)
-            output = self.model.image_model(image.graph, noise, boxes, config.scales, glyph_modes=image.glyph_modes)
+            output = self.model.image_model(
+                image.graph, noise, boxes, config.scales, glyph_modes=image.glyph_modes, masks=True
+            )
             losses = {
                 "layout": config.layout_weight * box_loss(boxes, layout),
                 "layout_adversarial": config.layout_adversarial_weight
