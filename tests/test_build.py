@@ -82,9 +82,9 @@ def test_constants_agree_across_languages() -> None:
 
 def test_entry_points_report_instead_of_crashing() -> None:
     boxes = some.ordinary(1)
-    with pytest.raises(RuntimeError, match="float32 and float64 only"):
+    with pytest.raises(ValueError, match="float32 and float64 only"):
         native.cpu.box_soft_mask_forward(9, boxes.data_ptr(), boxes.data_ptr(), 1, 1, 1, 1, -1)
-    with pytest.raises(RuntimeError, match="CPU variant 7 cannot run here"):
+    with pytest.raises(ValueError, match="CPU variant 7 cannot run here"):
         native.cpu.box_soft_mask_forward(1, boxes.data_ptr(), boxes.data_ptr(), 1, 1, 1, 1, 7)
 
 
