@@ -142,5 +142,7 @@ PYBIND11_MODULE(_C, module) {
   bind(cuda, "refine_masks_workspace", &hmeg_cuda_refine_masks_workspace);
   bind(cuda, "refine_masks_forward", &hmeg_cuda_refine_masks_forward);
   bind(cuda, "refine_masks_backward", &hmeg_cuda_refine_masks_backward);
+  bind(cuda, "refine_layout_workspace", &hmeg_cuda_refine_layout_workspace);
+  bind(cuda, "refine_layout", &hmeg_cuda_refine_layout);
 #endif
 }

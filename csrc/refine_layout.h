@@ -19,4 +19,14 @@ const char* hmeg_cpu_refine_layout(int64_t dtype, const void* boxes, const void*
                                    const int64_t* batch, void* layout, void* workspace, int64_t symbols, int64_t graphs,
                                    int64_t hidden, int64_t channels, int64_t height, int64_t width, double eps,
                                    int64_t threads, int64_t variant);
+
+// To `size`: scalars of workspace in accumulation precision (float64 for float64, else float32) for the function below.
+const char* hmeg_cuda_refine_layout_workspace(int64_t hidden, int64_t* size);
+
+const char* hmeg_cuda_refine_layout(int64_t dtype, const void* boxes, const void* conv1_weight, const void* conv1_bias,
+                                    const void* bn_weight, const void* bn_bias, const void* mean, const void* var,
+                                    const void* conv2_weight, const void* conv2_bias, const void* features,
+                                    const int64_t* batch, void* layout, void* workspace, int64_t symbols,
+                                    int64_t graphs, int64_t hidden, int64_t channels, int64_t height, int64_t width,
+                                    double eps, void* stream);
 }
