@@ -37,6 +37,10 @@ def implementation(
     if subject == "eager":
         return eager
     if subject == "compile":
+        # Every case starts afresh: what was compiled for others counts towards dynamo's limit, past which it would run
+        # uncompiled and say so in a warning only.
+        torch._dynamo.reset()
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         return torch.compile(reference)
     if subject == "cpu-avx2":
         _register_avx2()
