@@ -81,7 +81,7 @@ for part in $PARTS; do
   echo "==== $part"
   begin=$SECONDS
   (
-    # A part runs in its own session, so that all its processes end with it.
+    # Exported, because timeout runs a program and not a function of this shell.
     body=$part; [ "$part" = test ] && body=test_
     export OUT PYTHON ARCH
     export -f build ceilings test_ sanitize benchmarks $BENCHES
