@@ -9,7 +9,8 @@ from click.testing import CliRunner
 import hmeg
 from hmeg.cli import info
 from hmeg.generation import loading
-from tests.tiny_model import save_tiny
+from hmeg.model.checkpoint import save_weights
+from tests.tiny_model import save_tiny, tiny_model
 
 
 def run(*arguments):
@@ -98,3 +99,12 @@ def test_weights(bundled):
     assert "damaged: " in text
     with pytest.raises(FileNotFoundError, match="bundled are: broken, tiny"):
         loading.load("base", "cpu")
+
+
+def test_training_settings_are_told_whole(bundled):
+    settings = {"steps": 2500, "scales": [64, 128], "start_from": None, "note": "word " * 50}
+    metadata = {"layout_training": json.dumps(settings), "licence": "none {yet}"}
+    save_weights(tiny_model(), bundled / "mine.safetensors", metadata=metadata)
+    text = " ".join(run().split())
+    assert f"layout_training: steps 2500, scales 64 128, start_from None, note {'word ' * 50}" in text
+    assert "licence: none {yet}" in text

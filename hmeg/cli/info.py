@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.resources
 import json
 import platform
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -115,4 +116,21 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
         size = f"{weights['bytes'] / 1e6:.1f} MB, {weights['parameters']:,} parameters"
         yield f"  {name:<14}{size}, id {weights['id']}"
         for key, value in weights["metadata"].items():
-            yield f"  {'':<14}{key}: {value if len(value) <= 160 else value[:157] + '...'}"
+            yield from textwrap.wrap(
+                f"{key}: {_settings(value)}", 110, initial_indent=" " * 16, subsequent_indent=" " * 18
+            )
+
+
+def _settings(value: str) -> str:
+    """Training settings, kept as a JSON object, as words; any other text as it is."""
+    try:
+        settings = json.loads(value)
+    except ValueError:
+        return value
+    if not isinstance(settings, dict):
+        return value
+    return ", ".join(f"{name} {_word(setting)}" for name, setting in settings.items())
+
+
+def _word(setting: object) -> str:
+    return " ".join(map(str, setting)) or "none" if isinstance(setting, list) else str(setting)
