@@ -106,5 +106,5 @@ def test_training_settings_are_told_whole(bundled):
     metadata = {"layout_training": json.dumps(settings), "licence": "none {yet}"}
     save_weights(tiny_model(), bundled / "mine.safetensors", metadata=metadata)
     text = " ".join(run().split())
-    assert f"layout_training: steps 2500, scales 64 128, start_from None, note {'word ' * 50}" in text
+    assert f"layout_training: steps 2500, scales 64 128, start_from None, note{' word' * 50}" in text
     assert "licence: none {yet}" in text
