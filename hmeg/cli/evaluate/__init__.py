@@ -1,0 +1,18 @@
+"""``hmeg evaluate``: measures of images, of layouts and of recognition; one module a sub-command."""
+
+from __future__ import annotations
+
+import click
+
+from hmeg.cli.lazy import LazyGroup
+
+# sub-command -> (module, one-line help)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def command() -> None:
+    """Measure generated images, layouts, and what recognisers learn from them.
+
+    Commands with the same --out folder share one report there: report.html for people, metrics.json for programs.
+    """
