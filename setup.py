@@ -51,7 +51,7 @@ class CMakeBuild(build_ext):
 setup(
     packages=[*find_packages(include=["hmeg", "hmeg.*"]), "hmeg_kernels"],
     package_dir={"hmeg_kernels": "kernels/triton"},
-    package_data={"hmeg": ["py.typed", "*.pyi", "**/*.safetensors", "**/*.md", "**/*.json"]},
+    package_data={"hmeg": ["py.typed", "*.pyi", "**/*.safetensors", "**/*.md", "**/*.json", "reports/*.html"]},
     ext_modules=[Extension("hmeg._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

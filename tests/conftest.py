@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ if not torch.cuda.is_available():
 from targets import Target, target
 
 from hmeg import backends
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -47,3 +51,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Target]:
         yield chosen
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window (see browser.py)."""
+    from tests.browser import chromium
+
+    with chromium() as started:
+        yield started
