@@ -10,7 +10,7 @@ NATIVE := setup.py CMakeLists.txt $(wildcard csrc/*.* csrc/cpu/*.* csrc/cpu/simd
 
 .PHONY: demo test lint clean
 
-# torch first, and pinned: the package asks for torch>=2.10 only, which would fetch the newest.
+# torch first, and pinned: the package asks for torch>=2.11 only, which would fetch the newest.
 $(VENV)/torch.stamp:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
