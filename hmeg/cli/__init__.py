@@ -1,4 +1,4 @@
-"""The command line: ``hmeg generate | train | data | graph | evaluate | info``.
+"""The command line: ``hmeg generate | train | data | graph | export | evaluate | info``.
 
 Every command lives in a module of its own and is imported only when it is called, so ``hmeg --help`` is instant.
 """
@@ -15,6 +15,7 @@ COMMANDS = {
     "graph": ("hmeg.cli.graph", "Show or convert symbol graphs (LaTeX, MathML, InkML, label graphs)."),
     "data": ("hmeg.cli.data", "Prepare training data from handwriting archives."),
     "train": ("hmeg.cli.train", "Train the layout generator or the image model."),
+    "export": ("hmeg.cli.export", "Networks as files for other runtimes."),
     "evaluate": ("hmeg.cli.evaluate", "Measure images, layouts and recognition."),
     "info": ("hmeg.cli.info", "Version, build, backends and weights."),
 }

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hmeg import ops
 from hmeg.graph import GraphBatch
 
 from .box_coordinates import compose_in_boxes
+from .composition import Composition
 from .config import ModelConfig
 from .decoder import ImageDecoder
 from .glyphs import GlyphAtlas
-from .mask import LayoutUpsampler, MaskRefiner, match_format
+from .mask import LayoutUpsampler, MaskRefiner
 from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
 from .windows import Windows
 
@@ -104,26 +104,37 @@ class ImageModel(nn.Module):
             predicted = self.box_head(nodes)
             used = predicted if boxes is None else boxes
             soft_masks = self.mask_refiner(used) if masks or self.mask_refiner.training else None
-            if soft_masks is None:
-                layout = self.mask_refiner.compose(used, nodes, graph.batch, graph.num_graphs)
-            else:
-                layout = ops.compose_layout(soft_masks, nodes, graph.batch, graph.num_graphs)
+            composition = self._compose(graph, nodes, used, soft_masks, glyph_modes, windows)
             scores = self.relation_scores(graph, predicted) if relation_scores else None
-            in_boxes = self.compose_in_boxes(graph, used) if config.box_coordinates else None
-            glyphs = self.place_glyphs(graph, glyph_modes, used, windows) if config.glyph_channels else None
+        layout = composition.upsampled(self.upsampler, noise)
+        images = self.decoder(layout, resolutions)
+        return ImageOutput(images, predicted, soft_masks, layout[:, : config.layout_channels], scores)
+
+    def compose(self, graph: GraphBatch, boxes: Tensor, glyph_modes: Tensor | None = None) -> Composition:
+        """All that comes before upsampler and decoder, which may then run elsewhere (:mod:`hmeg.export.runtime`)."""
+        nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, structure=graph.structure)
+        return self._compose(graph, nodes, boxes, None, glyph_modes, None)
+
+    def _compose(
+        self,
+        graph: GraphBatch,
+        nodes: Tensor,
+        boxes: Tensor,
+        soft_masks: Tensor | None,
+        glyph_modes: Tensor | None,
+        windows: Windows | None,
+    ) -> Composition:
+        """soft_masks (V, 1, 64, 64) if they are there already, else they are never stored."""
+        if soft_masks is None:
+            layout = self.mask_refiner.compose(boxes, nodes, graph.batch, graph.num_graphs)
+        else:
+            layout = ops.compose_layout(soft_masks, nodes, graph.batch, graph.num_graphs)
+        in_boxes = self.compose_in_boxes(graph, boxes) if self.config.box_coordinates else None
+        glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows) if self.config.glyph_channels else None
         if windows is not None:
             layout = windows.cut(layout, 1)
             in_boxes = None if in_boxes is None else windows.cut(in_boxes, 1)
-        layout = self.upsampler(layout)
-        layers = [layout]
-        if in_boxes is not None:
-            in_boxes = F.interpolate(match_format(in_boxes, layout), scale_factor=4.0, mode="bilinear")
-            layers.append(in_boxes)
-        if glyphs is not None:
-            layers.append(match_format(glyphs, layout))
-        layout = torch.cat([*layers, match_format(noise, layout)], dim=1)
-        images = self.decoder(layout, resolutions)
-        return ImageOutput(images, predicted, soft_masks, layout[:, : config.layout_channels], scores)
+        return Composition(layout, in_boxes, glyphs)
 
     def for_inference(self) -> ImageModel:
         """This model with upsampler and decoder made for inference; the rest is shared with this one, not copied."""

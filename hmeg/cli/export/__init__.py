@@ -1,0 +1,15 @@
+"""``hmeg export``: networks as files for other runtimes; one module a sub-command."""
+
+from __future__ import annotations
+
+import click
+
+from hmeg.cli.lazy import LazyGroup
+
+# sub-command -> (module, one-line help)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
+def command() -> None:
+    """Write a model's networks to a file that other runtimes read."""
