@@ -76,7 +76,7 @@ def test_latex(generate):
     assert [label["latex"] for label in labels] == ["y = x^{2}", r"\frac{a+b}{\sqrt{c}}"]
     assert [(label["seed"], label["index"]) for label in labels] == [(4, 0), (4, 1)]
     assert set(labels[0]) == {
-        *("image", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "seed", "index", "weights")
+        *("image", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "ink", "seed", "index", "weights")
     }
     assert labels[0]["tokens"] == ["y", "=", "x", "^", "{", "2", "}"]
     assert labels[0]["weights"].startswith("tiny@")
@@ -155,7 +155,9 @@ def test_same_files_whatever_the_batch_size(generate, tmp_path):
     for batch_size in (1, 7, "auto"):
         result = generate("--random", 9, "--batch-size", batch_size, out=tmp_path / str(batch_size))
         assert result.exit_code == 0, result.output
-    for name in sorted(p.name for p in (tmp_path / "1").iterdir() if p.name != "manifest.json"):
+    for name in sorted(
+        p.name for p in (tmp_path / "1").iterdir() if p.name not in ("manifest.json", "timing.jsonl", "report.html")
+    ):
         one, seven, many = ((tmp_path / folder / name).read_bytes() for folder in ("1", "7", "auto"))
         assert one == seven == many, name
 

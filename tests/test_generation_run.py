@@ -46,7 +46,11 @@ def write_shard(run, indices, commit=True):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """All files by name; those that tell how long it took only as present."""
+    return {
+        path.name: b"" if path.name in ("timing.jsonl", "report.html") else path.read_bytes()
+        for path in folder.iterdir()
+    }
 
 
 def read_lines(path):
@@ -74,6 +78,8 @@ def test_folder(tmp_path):
         "labels.jsonl",
         "manifest.json",
         "rejected.jsonl",
+        "report.html",
+        "timing.jsonl",
     ]
     first, *_, last = read_lines(folder / "labels.jsonl")
     assert first == {
@@ -84,6 +90,7 @@ def test_folder(tmp_path):
         "boxes": [[0, 1.25, 8, 9], [9, 1, 31.5, 32]],
         "relations": [[0, 1, "Right"]],
         "symlg": sample(0).symlg,
+        "ink": round(1 - sample(0).array.mean() / 255, 4),
         "seed": 11,
         "index": 0,
         "weights": "tiny@0123456789ab",
@@ -187,6 +194,8 @@ def test_other_settings_are_refused_then_replaced(tmp_path):
         "notes.txt",
         "photo.png",
         "rejected.jsonl",
+        "report.html",
+        "timing.jsonl",
     ]
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -196,7 +205,7 @@ def test_overwrite_removes_all_of_a_format(tmp_path, file_format):
     whole_run(tmp_path, file_format)
     with Run(tmp_path, settings("folder", seed=3), overwrite=True):
         pass
-    assert sorted(contents(tmp_path)) == ["labels.jsonl", "manifest.json", "rejected.jsonl"]
+    assert sorted(contents(tmp_path)) == ["labels.jsonl", "manifest.json", "rejected.jsonl", "timing.jsonl"]
 
 
 def test_folder_of_before_there_were_manifests(tmp_path):
@@ -229,7 +238,7 @@ def test_standard_input_cannot_be_gone_on_with(tmp_path):
         assert run.written == 0
 
 
-@pytest.mark.parametrize("name", ["000001.png", "contact_sheet.png", "rejected.jsonl"])
+@pytest.mark.parametrize("name", ["000001.png", "contact_sheet.png", "rejected.jsonl", "report.html"])
 def test_files_of_others_are_never_removed(tmp_path, name):
     (tmp_path / name).write_bytes(b"somebody's")
     with pytest.raises(FileExistsError, match=rf"holds {name}, but no manifest\.json"):

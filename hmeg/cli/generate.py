@@ -145,11 +145,13 @@ def command(
 
     \b
     OUT/labels.jsonl       one object a sample: image, latex, tokens, symbols, boxes (pixels: x0 y0 x1 y1),
-                           relations (subject, object, name), symlg, seed, index, weights;
+                           relations (subject, object, name), symlg, ink, seed, index, weights;
                            line as well for samples from --input
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
     OUT/contact_sheet.png  the first samples on one page
     OUT/manifest.json      settings and finished shards
+    OUT/timing.jsonl       seconds each shard took
+    OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
     it looks like depends on weights, precision, expression, seed, index and size only.

@@ -23,6 +23,7 @@ _GAP = 12
 _CAPTION_SIZE = 12
 _CAPTION_LINES = 2
 _LINE_HEIGHT = 16
+_CARD_SIZE = (_PICTURE + 2 * _PADDING, _PICTURE + 2 * _PADDING + _CAPTION_LINES * _LINE_HEIGHT)
 
 
 def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
@@ -32,14 +33,12 @@ def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
     samples = samples[:MAX_SAMPLES]
     columns = _columns(len(samples))
     rows = math.ceil(len(samples) / columns)
-    width = _PICTURE + 2 * _PADDING
-    height = _PICTURE + 2 * _PADDING + _CAPTION_LINES * _LINE_HEIGHT
+    width, height = _CARD_SIZE
     page = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), _PAGE)
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(_CAPTION_SIZE)
     for i, sample in enumerate(samples):
-        x = _GAP + (i % columns) * (width + _GAP)
-        y = _GAP + (i // columns) * (height + _GAP)
+        x, y = _corner(i, columns)
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=_CARD, outline=_EDGE)
         picture = sample.image.convert("RGB").resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
         page.paste(picture, (x + _PADDING, y + _PADDING))
@@ -51,11 +50,25 @@ def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
     return page
 
 
+def pictures_of(page: Image.Image, count: int) -> list[Image.Image]:
+    """The pictures on a page that :func:`contact_sheet` made of ``count`` samples, without their cards."""
+    columns = _columns(count)
+    corners = [_corner(i, columns) for i in range(count)]
+    return [
+        page.crop((x + _PADDING, y + _PADDING, x + _PADDING + _PICTURE, y + _PADDING + _PICTURE)) for x, y in corners
+    ]
+
+
 def caption_of(sample: Sample) -> str:
-    """A sample's LaTeX without the blanks that only part tokens, or its symbols where it has no LaTeX."""
-    if sample.latex is None:
-        return " ".join(sample.graph.symbols)
-    return re.sub(r"(?<=[{_^]) +| +(?=[{}_^])", "", sample.latex)
+    """See :func:`caption`."""
+    return caption(sample.latex, sample.graph.symbols)
+
+
+def caption(latex: str | None, symbols: Sequence[str]) -> str:
+    """LaTeX without the blanks that only part tokens, or the symbols where there is no LaTeX."""
+    if latex is None:
+        return " ".join(symbols)
+    return re.sub(r"(?<=[{_^]) +| +(?=[{}_^])", "", latex)
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, lines: int) -> list[str]:
@@ -89,6 +102,12 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
         else:
             high = middle - 1
     return low
+
+
+def _corner(i: int, columns: int) -> tuple[int, int]:
+    """Upper left corner of card ``i``."""
+    width, height = _CARD_SIZE
+    return _GAP + (i % columns) * (width + _GAP), _GAP + (i // columns) * (height + _GAP)
 
 
 def _columns(count: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,11 +15,10 @@ from .files import PART, JsonLines, partial, write_whole
 from .formats import FORMATS, Format
 from .formats.base import digest_of
 from .manifest import MANIFEST, Manifest, Settings, Shard
+from .report import write_report
+from .run_files import CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
 from .sample import Sample
 
-LABELS = "labels.jsonl"
-REJECTED = "rejected.jsonl"
-CONTACT_SHEET = "contact_sheet.png"
 STANDARD_INPUT = "standard input"
 
 
@@ -30,6 +30,8 @@ class Run:
         rejected.jsonl      one object an expression that could not be used: line, text, reason
         contact_sheet.png   the first samples of the first shard that has any
         manifest.json       settings and finished shards (:mod:`hmeg.generation.manifest`)
+        timing.jsonl        seconds every shard took
+        report.html         what the run has become (:mod:`hmeg.generation.report`), when it is finished
 
     For every shard from :attr:`next_shard` on: :meth:`begin`, :meth:`write` and :meth:`reject`, :meth:`commit`; after
     the last one :meth:`finish`. Use as a context manager.
@@ -55,6 +57,7 @@ class Run:
             self._check_files()
             self._labels = JsonLines(self.folder / LABELS, last.labels_bytes if last else 0)
             self._rejections = JsonLines(self.folder / REJECTED, last.rejected_bytes if last else 0)
+            self._timing = JsonLines(self.folder / TIMING, _whole_lines(self.folder / TIMING) if last else 0)
             if not last:
                 self.manifest.save(self.folder)
         except BaseException:
@@ -65,6 +68,7 @@ class Run:
         self._sheet: list[Sample] | None = None if self.written else []
         self._waiting: list[dict[str, Any]] = []
         self._begun = False
+        self._last_commit: float | None = None
 
     @property
     def next_shard(self) -> int:
@@ -74,6 +78,8 @@ class Run:
     def begin(self, number: int) -> None:
         """Start shard ``number``, which must be the next one."""
         assert number == self.next_shard
+        if self._last_commit is None:
+            self._last_commit = time.perf_counter()
         self.format.begin(number)
         self._before = (self.written, self.rejected)
         self._begun = True
@@ -113,11 +119,15 @@ class Run:
             )
         )
         self.manifest.save(self.folder)
+        now = time.perf_counter()
+        assert self._last_commit is not None
+        self._timing.append({"shard": number, "seconds": round(now - self._last_commit, 3)})
+        self._last_commit = now
         self._waiting = []
         self._begun = False
 
     def finish(self) -> None:
-        """Put together what needs all shards. Does nothing for a run that is finished already."""
+        """Put together what needs all shards, and write the report. Does nothing for a run that is finished already."""
         with_samples = [shard.number for shard in self.manifest.shards if shard.samples]
         if not self.manifest.complete:
             assembled = self.format.assemble(with_samples) if with_samples else []
@@ -126,6 +136,8 @@ class Run:
             self.manifest.save(self.folder)
         for path in self.format.superfluous(with_samples):
             path.unlink(missing_ok=True)
+        if not (self.folder / REPORT).is_file():
+            write_report(self.folder, self.manifest)
 
     def close(self) -> None:
         """Let go of the folder; a shard that is not finished is dropped, or kept as far as it is valid."""
@@ -140,6 +152,7 @@ class Run:
         finally:
             self._labels.close()
             self._rejections.close()
+            self._timing.close()
             os.close(self._lock)
 
     def __enter__(self) -> Run:
@@ -183,7 +196,8 @@ class Run:
         owner = there(self.folder, manifest.settings.split if manifest else "")
         own = sorted(path for path in self.folder.iterdir() if owner.is_own(path.name))
         labels, sheet, place = (self.folder / name for name in (LABELS, CONTACT_SHEET, MANIFEST))
-        others = [path for path in (sheet, self.folder / REJECTED) if path.exists()]
+        report = self.folder / REPORT
+        others = [path for path in (sheet, self.folder / REJECTED, self.folder / TIMING, report) if path.exists()]
         if manifest is None and not labels.is_file() and (own or others):
             raise FileExistsError(
                 f"{self.folder} holds {(own + others)[0].name}, but no {MANIFEST}: it is no folder of hmeg's; "
@@ -192,7 +206,7 @@ class Run:
         if not overwrite:
             same = manifest is not None and manifest.settings == self.settings
             if same and self.settings.source != STANDARD_INPUT:
-                for path in (*(p for p in own if p.name.endswith(PART)), *map(partial, (sheet, place))):
+                for path in (*(p for p in own if p.name.endswith(PART)), *map(partial, (sheet, report, place))):
                     path.unlink(missing_ok=True)
                 return manifest
             count = manifest.samples if manifest else 0
@@ -202,7 +216,7 @@ class Run:
                     "or replace that run with --overwrite"
                 )
         # the manifest goes last: as long as anything is left, it says whose it is
-        for path in (*own, *others, *map(partial, (sheet, place)), labels, place):
+        for path in (*own, *others, *map(partial, (sheet, report, place)), labels, place):
             path.unlink(missing_ok=True)
         return None
 
@@ -213,6 +227,11 @@ class Run:
         if manifest.settings == self.settings:
             return f"{what} from standard input, which cannot be read again"
         return f"{what} with other settings ({manifest.settings.differences(self.settings)})"
+
+
+def _whole_lines(path: Path) -> int:
+    """How many bytes of a file are whole lines; a process that was killed may have left half a one."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0
 
 
 def _locked(folder: Path) -> int:

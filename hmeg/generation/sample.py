@@ -42,6 +42,11 @@ class Sample:
         return Image.fromarray(self.array)
 
     @property
+    def ink(self) -> float:
+        """How dark the image is on the mean: 0 is white all over, 1 black; four decimals."""
+        return round(1 - float(self.array.mean(dtype=np.float64)) / 255, 4)
+
+    @property
     def tokens(self) -> list[str] | None:
         """LaTeX tokens of the graph, as recognisers are trained on; None for a graph that LaTeX cannot write."""
         try:
@@ -66,6 +71,7 @@ class Sample:
             "boxes": self.boxes.tolist(),
             "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
             "symlg": self.symlg,
+            "ink": self.ink,
             "seed": self.seed,
             "index": self.index,
             "weights": self.weights,

@@ -1,0 +1,237 @@
+"""``report.html``: what a finished run has become, from the files of its folder alone.
+
+Everything is counted line by line, so memory does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hmeg.reports import Page
+
+from .contact_sheet import MAX_SAMPLES, caption, pictures_of
+from .manifest import Manifest
+from .run_files import CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
+
+_INK_STEPS = 200  # ink is counted in steps of half a percent
+_BARS = 16  # of a histogram over numbers
+_REASONS = 500  # told apart; inputs may invent as many as they like
+_SHOWN_REASONS = 40
+_EXAMPLES = 3
+_SHOWN_EXAMPLE = 60
+_SHOWN_FILES = 40
+_OTHER_REASON = "other reasons"
+_NICE_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass
+class Summary:
+    """What is counted over the samples of a run.
+
+    symbols, relations  how often each occurs
+    lengths             symbols an expression
+    ink                 darkness of the images, in steps of 1/200
+    heights, widths     of symbols' boxes, and of whole expressions, in pixels, rounded
+    first               the labels of the first samples, at most as many as a contact sheet shows
+    """
+
+    samples: int = 0
+    symbols: Counter[str] = field(default_factory=Counter)
+    relations: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    ink: Counter[int] = field(default_factory=Counter)
+    heights: Counter[int] = field(default_factory=Counter)
+    widths: Counter[int] = field(default_factory=Counter)
+    first: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, label: dict[str, Any]) -> None:
+        """Count a sample, given its label."""
+        self.samples += 1
+        self.symbols.update(label["symbols"])
+        self.relations.update(name for _, _, name in label["relations"])
+        self.lengths[len(label["symbols"])] += 1
+        if "ink" in label:  # labels of older versions have none
+            self.ink[int(label["ink"] * _INK_STEPS)] += 1
+        boxes = label["boxes"]
+        self.heights.update(round(y1 - y0) for _, y0, _, y1 in boxes)
+        self.widths[round(max(box[2] for box in boxes) - min(box[0] for box in boxes))] += 1
+        if len(self.first) < MAX_SAMPLES:
+            self.first.append(label)
+
+
+@dataclass
+class Reason:
+    """Why expressions were refused: how many, and the first of them."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def write_report(folder: Path, manifest: Manifest) -> None:
+    """Write ``report.html`` into the folder of a finished run; ``OSError`` when the disk says no.
+
+    The page is a function of the run's own files: the same whenever it is written.
+    """
+    summary = Summary()
+    for label in _lines(folder / LABELS):
+        summary.add(label)
+    reasons = refusals(_lines(folder / REJECTED))
+    page = Page(f"{summary.samples:,} images of handwritten mathematics")
+    page.text(_introduction(manifest))
+    _samples(page, folder, manifest, summary)
+    _counts(page, manifest, summary)
+    _rejections(page, manifest, reasons)
+    _run(page, folder, manifest)
+    page.save(folder / REPORT)
+
+
+def refusals(rejected: Iterator[dict[str, Any]]) -> dict[str, Reason]:
+    """Refused expressions by reason, wherever in the expression it lies; the most frequent reason first.
+
+    No more than 500 reasons are told apart; later ones count as "other reasons".
+    """
+    reasons: dict[str, Reason] = {}
+    for one in rejected:
+        reason = re.sub(r" \(at position \d+\)$", "", one["reason"])
+        if reason not in reasons and len(reasons) >= _REASONS:
+            reason = _OTHER_REASON
+        of_reason = reasons.setdefault(reason, Reason())
+        of_reason.count += 1
+        if len(of_reason.examples) < _EXAMPLES:
+            text = one["text"]
+            text = text if len(text) <= _SHOWN_EXAMPLE else text[: _SHOWN_EXAMPLE - 3] + "..."
+            of_reason.examples.append(f"{one['line']}: {text}")
+    return dict(sorted(reasons.items(), key=lambda item: (item[0] == _OTHER_REASON, -item[1].count)))
+
+
+def histogram(counts: Counter[int], scale: float = 1, unit: str = "") -> dict[str, int]:
+    """Counts of whole numbers in at most 16 ranges of equal and round width, gaps included; labels say the ranges.
+
+    scale  what 1 stands for, unit what is written behind
+    """
+    if not counts:
+        return {}
+    low, high = min(counts), max(counts)
+    step = next((step for step in _NICE_STEPS if high // step - low // step < _BARS), high)
+    ranges = dict.fromkeys(range(low // step * step, high + 1, step), 0)
+    for number, count in counts.items():
+        ranges[number // step * step] += count
+    return {_range(start, step, scale) + unit: count for start, count in ranges.items()}
+
+
+def _range(start: int, step: int, scale: float) -> str:
+    if scale == 1:
+        return str(start) if step == 1 else f"{start}–{start + step - 1}"
+    return f"{start * scale:g}–{(start + step) * scale:g}"
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="ascii") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _introduction(manifest: Manifest) -> str:
+    settings = manifest.settings
+    refused = f" {manifest.rejected:,} of the expressions could not be used." if manifest.rejected else ""
+    return (
+        f"Drawn by {settings.weights} with seed {settings.seed}, {settings.size} x {settings.size} pixels each, "
+        f"from {settings.source}.{refused}"
+    )
+
+
+def _samples(page: Page, folder: Path, manifest: Manifest, summary: Summary) -> None:
+    page.section("Samples")
+    shard = next((shard for shard in manifest.shards if shard.samples), None)
+    if shard is None or not (folder / CONTACT_SHEET).is_file():
+        page.text("There are none to show.")
+        return
+    shown = min(shard.samples, MAX_SAMPLES)
+    page.text(f"The first {shown:,} of {summary.samples:,}." if shown < summary.samples else "All of them.")
+    with Image.open(folder / CONTACT_SHEET) as sheet:
+        pictures = pictures_of(sheet, shown)
+    if all(picture.convert("L").convert("RGB").tobytes() == picture.tobytes() for picture in pictures):
+        pictures = [picture.convert("L") for picture in pictures]  # a third of the bytes
+    captions = [caption(label["latex"], label["symbols"]) for label in summary.first[:shown]]
+    page.gallery(zip(pictures, captions, strict=True))
+
+
+def _counts(page: Page, manifest: Manifest, summary: Summary) -> None:
+    page.section("Counts")
+    page.bars("Symbols an expression", histogram(summary.lengths))
+    page.bars("Ink: how dark images are on the mean", histogram(summary.ink, 100 / _INK_STEPS, " %"))
+    page.bars("Height of symbols, pixels", histogram(summary.heights))
+    page.bars(f"Width of expressions, of {manifest.settings.size} pixels", histogram(summary.widths))
+    page.bars("Relations", dict(summary.relations.most_common()))
+    page.bars("Symbols", dict(summary.symbols.most_common()))
+
+
+def _rejections(page: Page, manifest: Manifest, reasons: dict[str, Reason]) -> None:
+    page.section("Rejected")
+    if not reasons:
+        page.text("No expression was rejected.")
+        return
+    page.text(f"All {manifest.rejected:,} are in {REJECTED}. Examples are given with their line.")
+    page.table(
+        ["reason", "expressions", "the first"],
+        [(reason, of.count, "   ".join(of.examples)) for reason, of in islice(reasons.items(), _SHOWN_REASONS)],
+    )
+    if len(reasons) > _SHOWN_REASONS:
+        page.text(f"{len(reasons) - _SHOWN_REASONS:,} rarer reasons are not shown.")
+
+
+def _run(page: Page, folder: Path, manifest: Manifest) -> None:
+    settings = manifest.settings
+    page.section("Run")
+    rows: list[tuple[str, str]] = [
+        ("weights", settings.weights),
+        ("expressions", settings.source),
+        ("samples of each", f"{settings.count:,}"),
+        ("seed", str(settings.seed)),
+        ("size", f"{settings.size} pixels"),
+        ("precision of the decoder", settings.precision),
+        ("format", settings.format),
+        ("split", settings.split),
+        ("shards", f"{len(manifest.shards):,} of {settings.shard_size:,} indices"),
+        *_times(folder, manifest),
+    ]
+    page.table(["setting", "value"], rows)
+    described = list((manifest.files or {n: d for shard in manifest.shards for n, d in shard.files.items()}).items())
+    if settings.format == "folder":  # every image is a file; a shard has one digest for all of its own
+        page.text(f"Images are files of their own, {manifest.samples:,} in all; {LABELS} says which is which.")
+        return
+    page.table(
+        ["file", "bytes", "sha256"],
+        [(name, of_file.get("bytes"), of_file["sha256"][:16]) for name, of_file in described[:_SHOWN_FILES]],
+    )
+    if len(described) > _SHOWN_FILES:
+        page.text(f"{len(described) - _SHOWN_FILES:,} more files are in manifest.json.")
+
+
+def _times(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
+    """Time and rate of the shards whose time is known: all, unless a process was killed at the wrong moment."""
+    path = folder / TIMING
+    seconds = {one["shard"]: one["seconds"] for one in _lines(path)} if path.is_file() else {}
+    timed = [shard for shard in manifest.shards if shard.number in seconds]
+    total, images = sum(seconds[shard.number] for shard in timed), sum(shard.samples for shard in timed)
+    if not total:
+        return []
+    of_these = "" if len(timed) == len(manifest.shards) else f" for {len(timed):,} of the shards"
+    return [("time", f"{_duration(total)}{of_these}"), ("throughput", f"{images / total:.1f} images/s")]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,7 @@
+"""Names of the files that every run has, whatever the form of its images."""
+
+LABELS = "labels.jsonl"
+REJECTED = "rejected.jsonl"
+CONTACT_SHEET = "contact_sheet.png"
+TIMING = "timing.jsonl"
+REPORT = "report.html"
