@@ -1,4 +1,4 @@
-"""``hmeg train``: layout and image training, and packing of the results into one weights file."""
+"""``hmeg train``: layout and image training, packing of the results into one weights file, and recognisers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.training.settings import (
     ClassifierTrainingConfig,
     ImageTrainingConfig,
@@ -28,9 +29,25 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"{value!r} is no list of numbers such as 64,128,256") from None
 
 
-def _trainer_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+_PREPARED: dict[str, Any] = {
+    "type": click.Path(exists=True, path_type=Path),
+    "required": True,
+    "help": "Folder made by `hmeg data crohme`.",
+}
+_LABELLED: dict[str, Any] = {
+    "multiple": True,
+    "required": True,
+    "metavar": "DATA",
+    "help": "Labelled images; may be given several times, or joined by commas.",
+}
+
+
+def _trainer_options(
+    config: type[LoopConfig], data: dict[str, Any] = _PREPARED
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options of a trainer: where things are, then one option for every field of its configuration.
 
+    data  what --data is
     What is not given is None: then the configuration file decides, or else the field's default.
     """
     folder = click.Path(path_type=Path)
@@ -53,8 +70,7 @@ def _trainer_options(config: type[LoopConfig]) -> Callable[[Callable[..., None]]
             function = click.option(flags, entry.name, default=None, help=text, **keywords)(function)
         places: list[tuple[str, dict[str, Any]]] = (
             [
-                ("--data", {"type": click.Path(exists=True, path_type=Path), "required": True,
-                            "help": "Folder made by `hmeg data crohme`."}),
+                ("--data", data),
                 ("--out", {"type": folder, "required": True, "help": "Folder of the run."}),
                 ("--config", {"type": click.Path(exists=True, dir_okay=False, path_type=Path),
                               "help": "YAML file of settings (name: value); options given here come first."}),
@@ -91,7 +107,7 @@ def _run(
 
 @click.group()
 def command() -> None:
-    """Train the layout generator or the image model, then pack both into one weights file.
+    """Train the layout generator or the image model, then pack both into one weights file; train recognisers.
 
     A run that gets SIGTERM or SIGINT (Ctrl-C) finishes its step, writes a checkpoint and exits with status 75; the same
     command with --resume goes on as if nothing had happened. A second signal ends it at once.
@@ -134,6 +150,27 @@ def classifier(data: Path, out: Path, config: Path | None, resume: bool, **setti
     _run(
         lambda resolved: ClassifierTrainer(data, out, resolved, resume), ClassifierTrainingConfig, config, settings, out
     )
+
+
+@command.command(short_help="Train the recogniser CAN.")
+@_trainer_options(CanTrainingConfig, _LABELLED)
+def can(data: tuple[str, ...], out: Path, config: Path | None, resume: bool, **settings: Any) -> None:
+    """Train CAN to read images of handwriting, real or generated, into LaTeX tokens.
+
+    \b
+    DATA is any of
+      a folder written by hmeg generate (--format folder, webdataset or can)
+      WebDataset shards: a .tar, or a folder of them
+      CAN's own <split>_images.pkl with <split>_labels.txt beside it
+      a folder made by hmeg data crohme
+
+    \b
+    OUT/last.pt  the weights at the end, for `hmeg evaluate recognition`
+    OUT/best.pt  with --validation: those that read the most of it without an error
+    """
+    from hmeg.evaluation.can.trainer import CanTrainer
+
+    _run(lambda resolved: CanTrainer(data, out, resolved, resume), CanTrainingConfig, config, settings, out)
 
 
 _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)

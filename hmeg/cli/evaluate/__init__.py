@@ -7,7 +7,9 @@ import click
 from hmeg.cli.lazy import LazyGroup
 
 # sub-command -> (module, one-line help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "recognition": ("hmeg.cli.evaluate.recognition", "What a trained CAN reads of labelled images: ExpRate, counting."),
+}
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)

@@ -17,8 +17,8 @@ _TEMPERATURE = 10_000.0
 class CoverageAttention(nn.Module):
     """Weights of attention to positions, given where attention has been so far.
 
-    As published it adds a linear map of a convolution of the summed maps to the keys. Both are linear: here they are one
-    convolution (:meth:`coverage_weight`), made once for all steps.
+    As published, a linear map of a convolution of the summed maps is added to the keys. Both are linear: here they are
+    one convolution (:meth:`coverage_weight`), made once for all steps.
     """
 
     kernel = 11
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def begin(self, features: Tensor, mask: Tensor, counts: Tensor) -> DecoderState:
-        """features (N, C, h, w), mask (N, 1, h, w) of 0 and 1, counts (N, words) -> the state before the first token."""
+        """features (N, C, h, w), mask (N, 1, h, w) of 0 and 1, counts (N, words) -> the state before any token."""
         mask = mask.to(features.dtype)
         mean = (features * mask).sum(dim=(2, 3)) / mask.sum(dim=(2, 3))
         keys = self.encoder_feature_conv(features)

@@ -45,7 +45,7 @@ class CAN(nn.Module):
     filled up (with 0, to the right and below) to the batch's size.
     """
 
-    def __init__(self, config: CanConfig = CanConfig()) -> None:
+    def __init__(self, config: CanConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
@@ -85,4 +85,5 @@ def word_loss(scores: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Ten
 
 def counting_loss(encoded: Encoded, labels: Tensor) -> Tensor:
     """Smooth L1 between counts (N, words) and labels: of both modules and of their mean, added."""
-    return sum((F.smooth_l1_loss(counts, labels) for counts in (*encoded.guesses, encoded.counts)), labels.new_zeros(()))
+    losses = [F.smooth_l1_loss(counts, labels) for counts in (*encoded.guesses, encoded.counts)]
+    return torch.stack(losses).sum()

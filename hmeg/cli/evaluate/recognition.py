@@ -1,0 +1,125 @@
+"""``hmeg evaluate recognition``: what a trained recogniser reads of labelled images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Run of `hmeg train can`, or a checkpoint file: its own or one of CAN's authors.",
+)
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    metavar="DATA",
+    help="Labelled images; may be given several times, or joined by commas.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores to this JSON file, too.")
+@click.option(
+    "--worst",
+    "worst_count",
+    default=50,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --out R.json: the N worst readings in R_worst/worst.jsonl and worst.png.",
+)
+@click.option(
+    "--words",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Dictionary of a checkpoint that holds none, one word a line (the authors' words_dict.txt).",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 4096),
+    help="Images at once; 1 reads one at a time.  [default: 8 on the CPU, 64 on a GPU]",
+)
+@click.option("--limit", default=0, type=click.IntRange(0), metavar="N", help="Read the first N images only.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="auto: the GPU if there is one."
+)
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    type=click.Choice(["fp32", "bf16"]),
+    help="bf16 is faster where the processor has it; a token here and there may differ.",
+)
+def command(
+    checkpoint: Path,
+    data: tuple[str, ...],
+    out: Path | None,
+    worst_count: int,
+    words: Path | None,
+    batch_size: int | None,
+    limit: int,
+    device: str,
+    precision: str,
+) -> None:
+    """Read labelled images with a CAN and compare with their labels.
+
+    \b
+    ExpRate     share of expressions whose tokens are all right
+    <=1 .. <=3  share with at most that many edits (insert, delete or replace a token)
+    counting    mean absolute error, and root of the mean squared error, of the counts of
+                every word of the dictionary
+
+    \b
+    DATA is any of
+      a folder written by hmeg generate (--format folder, webdataset or can)
+      WebDataset shards: a .tar, or a folder of them
+      CAN's own <split>_images.pkl with <split>_labels.txt beside it
+      a folder made by hmeg data crohme
+    """
+    from torch import OutOfMemoryError
+    from tqdm import tqdm
+
+    from hmeg.evaluation.can import evaluate_recognition
+    from hmeg.training.checkpoints import write_atomically
+
+    worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
+    try:
+        with tqdm(unit="image", desc="reading", smoothing=0.05, mininterval=0.5) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            found = evaluate_recognition(
+                checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
+            )
+        if out is not None:
+            text = json.dumps(found, indent=1) + "\n"
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    except OutOfMemoryError as error:
+        raise click.ClickException("out of memory; try a smaller --batch-size") from error
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; nothing was written") from None
+    click.echo(_table(found))
+    if worst is not None:
+        click.echo(f"scores: {out}; worst readings: {worst}")
+
+
+def _table(found: dict[str, Any]) -> str:
+    lines = [f"{found['expressions']} expressions, {found['images_per_second']:.1f} images/s on {found['device']}"]
+    for name, text in (("exprate", "ExpRate"), ("within_1", "<=1"), ("within_2", "<=2"), ("within_3", "<=3")):
+        lines.append(f"  {text:10}{found[name]:8.2%}")
+    lines.append(f"  {'tokens off':10}{found['token_errors']:8.2%}")
+    lines.append(f"  {'counting':10}{found['counting_mae']:8.4f} MAE  {found['counting_mse']:.4f} MSE (root)")
+    if found["unknown_tokens"]:
+        unknown = ", ".join(f"{token} ({count})" for token, count in found["unknown_tokens"].items())
+        lines.append(f"labels with tokens that the dictionary lacks, never read right: {unknown}")
+    lines += found["left_out"]
+    return "\n".join(lines)

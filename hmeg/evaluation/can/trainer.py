@@ -1,0 +1,210 @@
+"""Training of CAN, on images of handwriting, generated ones, or both."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hmeg.training.averages import AveragedWeights
+from hmeg.training.loop import Measured, TrainingRun
+from hmeg.training.optimisation import autocast
+from hmeg.training.processes import Processes
+from hmeg.training.transfer import pinned, to_device
+
+from .checkpoint import BEST, LAST, Facts, save
+from .counting import counting_labels
+from .data import RecognitionData, open_data
+from .model import CAN, counting_loss, word_loss
+from .recogniser import Recogniser
+from .scores import score
+from .settings import CanTrainingConfig
+from .training_batches import TaughtBatch, TrainingBatches
+from .words import default_words, read_words
+
+
+class Adadelta:
+    """The network's Adadelta, its learning rate with warm-up, and clipping.
+
+    warmup  steps in which the rate rises
+    """
+
+    def __init__(self, network: nn.Module, config: CanTrainingConfig, warmup: int) -> None:
+        self.config, self.warmup = config, warmup
+        self.weights = list(network.parameters())
+        self.optimizer = torch.optim.Adadelta(
+            self.weights, lr=config.learning_rate, eps=config.epsilon, weight_decay=config.weight_decay
+        )
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0-based)."""
+        return self.config.rate(step) * (min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0)
+
+    def update(self, loss: Tensor, step: int) -> Tensor:
+        """One step down the loss; the gradient's norm before clipping, as a tensor."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
+        if self.config.clip:
+            nn.utils.clip_grads_with_norm_(self.weights, self.config.clip, norm)
+        self.optimizer.step()
+        return norm.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+class Best:
+    """The best expression rate so far, kept over interruptions."""
+
+    def __init__(self) -> None:
+        self.exprate = -1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"exprate": self.exprate}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.exprate = float(state["exprate"])
+
+
+class CanTrainer:
+    """Trains a CAN in one process.
+
+    data  places of labelled images, see :func:`hmeg.evaluation.can.data.open_data`
+    out   the run's folder; beside what every run has, ``last.pt`` at the end, and with a validation set ``best.pt``,
+          of the highest expression rate (chosen on that set: what it reaches there is a little too good)
+    What cannot be learned (no LaTeX, unknown tokens, too long) is left out and reported on stderr.
+    """
+
+    unit = "expr"
+
+    def __init__(
+        self,
+        data: str | Path | Iterable[str | Path],
+        out: Path | str,
+        config: CanTrainingConfig,
+        resume: bool = False,
+    ) -> None:
+        self.processes = Processes.join(config.device)
+        if self.processes.count > 1:
+            raise ValueError("the recogniser is trained by one process")
+        self.device = self.processes.device
+        self.words = read_words(Path(config.words)) if config.words else default_words()
+        self.data = open_data(data)
+        self.data.leave_out(self.words, config.max_symbols)
+        self.validation = self._open_validation(config)
+        self.batches = TrainingBatches(self.data, self.words, config.preparation, config.batch_size, config.seed)
+        if config.epochs:
+            config = replace(config, steps=config.epochs * self.batches.per_epoch, epochs=0)
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.model = CAN(config.model_config(len(self.words))).to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
+        self.ema = AveragedWeights(self.model, config.ema_decay)
+        self.learning = Adadelta(self.model, config, round(config.warmup_epochs * self.batches.per_epoch))
+        self.facts, self.best = Facts(self.words, config.preparation), Best()
+        self.run = TrainingRun(
+            out,
+            config,
+            {
+                "model": self.model,
+                "ema": self.ema,
+                "optimizer": self.learning,
+                "facts": self.facts,
+                "best": self.best,
+            },
+            {"data set": self.data.digest},
+            self.processes,
+            resume,
+        )
+
+    def _open_validation(self, config: CanTrainingConfig) -> RecognitionData | None:
+        if not config.validation:
+            return None
+        validation = open_data(config.validation)
+        validation.first(config.validation_limit)
+        return validation
+
+    def train(self) -> Path:
+        """Runs to the configured number of steps; the path of ``last.pt``."""
+        for note in self.data.notes:
+            print(note, file=sys.stderr)
+        self.run.go(self)
+        save(self.run.out / LAST, self.ema.module, self.facts)
+        return self.run.out / LAST
+
+    def prepare(self, step: int) -> TaughtBatch:
+        """A step's batch, on the CPU."""
+        batch = self.batches(step)
+        return pinned(batch) if self.device.startswith("cuda") else batch
+
+    def describe(self, step: int) -> str:
+        """The expressions of a step, by name."""
+        return ", ".join(self.data.names[int(row)] for row in self.batches.rows(step))
+
+    def step(self, step: int, batch: TaughtBatch) -> dict[str, Tensor]:
+        """One optimisation step."""
+        batch = to_device(batch, self.device)
+        torch.manual_seed(_dropout_seed(self.config.seed, step))
+        losses = self.losses(batch)
+        losses["gradient"] = self.learning.update(losses["words"] + losses["counting"], step)
+        self.ema.update(self.model)
+        return losses
+
+    def losses(self, batch: TaughtBatch) -> dict[str, Tensor]:
+        """Word loss and counting loss."""
+        images = batch.images.images().contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, self.config.precision):
+            taught = self.model.train()(images, batch.images.mask(), batch.tokens)
+        labels = counting_labels(batch.tokens, len(self.words), self.words.uncounted)
+        return {
+            "words": word_loss(taught.scores, batch.tokens, batch.token_mask if self.config.mask_labels else None),
+            "counting": counting_loss(taught.encoded, labels),
+        }
+
+    def measure(self) -> Measured:
+        """Reads the validation set; the best weights so far are kept in ``best.pt``."""
+        assert self.validation is not None
+        recogniser = Recogniser(self.ema.module, self.words, self.config.preparation, self.config.precision)
+        data = self.validation
+        readings = recogniser.recognise(data.image(row) for row in range(len(data)))
+        scores, _ = score(self.words, data.tokens, readings)
+        if scores.exprate > self.best.exprate:
+            self.best.exprate = scores.exprate
+            save(self.run.out / BEST, self.ema.module, self.facts)
+        values = {name: value for name, value in vars(scores).items() if name != "expressions"}
+        return Measured(values)
+
+
+def _dropout_seed(seed: int, step: int) -> int:
+    """Dropout draws from torch's own generator: it is seeded at every step, so that a resumed run draws the same."""
+    low, high = np.random.SeedSequence([seed, step]).generate_state(2, np.uint32)
+    return int(low) << 31 ^ int(high)
+
+
+def train_can(
+    data: str | Path | Iterable[str | Path],
+    out: str | Path,
+    settings: CanTrainingConfig | None = None,
+    resume: bool = False,
+) -> Path:
+    """Trains a recogniser; returns the path of its weights, ``out/last.pt``, ready for ``evaluate_recognition``.
+
+    data      places of labelled images, real and generated ones together if wanted; a text may join several by commas
+    out       folder of the run; ValueError if it holds one already, unless ``resume``
+    settings  :class:`hmeg.evaluation.can.settings.CanTrainingConfig`; None: as published
+    Raises ValueError, in one line, for data or settings that nothing can be trained with, FloatingPointError when a
+    loss is not finite, :class:`hmeg.training.signals.Interrupted` after SIGTERM or SIGINT, with a checkpoint written.
+    """
+    return CanTrainer(data, out, settings or CanTrainingConfig(), resume).train()
