@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     BOXES = 0
     IMAGE = 1
     EXPRESSION = 2
+    EVALUATION = 16
 
 
 def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

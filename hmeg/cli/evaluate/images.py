@@ -1,0 +1,116 @@
+"""``hmeg evaluate images``: generated images beside real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_set = click.Path(exists=True, path_type=Path)
+
+
+@click.command()
+@click.argument("real", type=_set)
+@click.argument("generated", type=_set)
+@click.option(
+    "--out",
+    default=Path("evaluation"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the report.",
+)
+@click.option("--name", help="What the section of the report is called.  [default: the name of GENERATED]")
+@click.option(
+    "--size",
+    default=256,
+    show_default=True,
+    type=click.IntRange(16, 1024),
+    metavar="PIXELS",
+    help="Both sets are brought to this side, a power of two.",
+)
+@click.option(
+    "--count",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="At most N images of each set, drawn at random; 0: all.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every random choice.")
+@click.option(
+    "--inception-weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For FID, KID and Inception Score: pt_inception-2015-12-05-6726825d.pth of pytorch-fid, "
+    "torch-fidelity's or torchvision's Inception v3.",
+)
+@click.option(
+    "--geometry-trials",
+    default=100,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Choices of landmarks for the geometry score (1000 in its authors' code); 0 leaves it out.",
+)
+def command(
+    real: Path,
+    generated: Path,
+    out: Path,
+    name: str | None,
+    size: int,
+    count: int,
+    seed: int,
+    inception_weights: Path | None,
+    geometry_trials: int,
+) -> None:
+    """Compare GENERATED images with REAL ones.
+
+    Each is a folder of images, a folder that `hmeg generate` wrote in any format, a folder of `hmeg data crohme`,
+    WebDataset shards (.tar), a CAN pickle (*_images.pkl) or a CoMER archive (.zip).
+
+    \b
+    Fréchet and kernel distance   between features of the bundled symbol classifier, of whole images and, where
+                                  both sets have boxes, of symbols cut out
+    FID, KID, Inception Score     with --inception-weights only: these weights cannot be bundled
+    sliced Wasserstein distance   of patches, for each level of a Laplacian pyramid
+    geometry score                do the sets have the same holes?
+    SSIM                          over pairs, where both sets show the same names or expressions
+
+    What cannot be measured is listed with the reason. OUT/report.html and OUT/metrics.json hold the results, with
+    those of earlier commands of the same --out.
+    """
+    from hmeg.evaluation.extras import require_libraries
+
+    try:
+        require_libraries()
+        from hmeg.evaluation.image_metrics import ImageSettings, measure_images
+        from hmeg.evaluation.image_report import image_section
+        from hmeg.evaluation.image_sets import open_images
+        from hmeg.evaluation.inception import load_inception
+        from hmeg.evaluation.sections import read_sections
+
+        read_sections(out)  # before anything is computed: a folder of somebody else's is refused
+        settings = ImageSettings(size, count, seed, geometry_trials)
+        inception = None if inception_weights is None else load_inception(inception_weights)
+        sets = open_images(real), open_images(generated)
+        found, shown = measure_images(*sets, settings, inception, tell=lambda step: click.echo(f"{step} ...", err=True))
+        arguments = " ".join(
+            f"{option} {value}"
+            for option, value in (
+                ("--size", size),
+                ("--count", count),
+                ("--seed", seed),
+                ("--geometry-trials", geometry_trials),
+            )
+        )
+        given = f"hmeg evaluate images {real} {generated} {arguments}"
+        given += f" --inception-weights {inception_weights.name}" if inception_weights else ""
+        report = image_section(found, shown, name or generated.name, given).save(out)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    for measure in found.measures:
+        value = f"{measure.value:10.4g}" if measure.value is not None else f"{'-':>10}"
+        floor = "" if measure.floor is None else f"   (halves of real: {measure.floor:.4g})"
+        click.echo(f"{value}  {measure.name}, {measure.features}{floor}")
+    for reason in dict.fromkeys(m.left_out for m in found.measures if m.left_out):
+        click.echo(f"not measured (-): {reason}", err=True)
+    click.echo(f"report: {report}")

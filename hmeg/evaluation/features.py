@@ -1,0 +1,77 @@
+"""What images are compared by: networks that turn an image into numbers, each under a name of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hmeg.graph import SymbolGraph
+
+from .recogniser import SymbolRecogniser, cut_windows, windows_of
+
+_BATCH = 32
+_READING_SIDE = 128  # pixels: a symbol of a prepared image is then about as large as the recogniser's 32
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network as a source of features.
+
+    name     as it stands in tables: never "Inception" unless it is
+    compute  images (N, 1, S, S) in [0, 1], ink 0 on paper 1 -> features (N, D)
+    """
+
+    name: str
+    compute: Callable[[Tensor], Tensor]
+
+
+def symbol_features(recogniser: SymbolRecogniser) -> Extractor:
+    """The convolutions of the symbol recogniser over whole images, 192 features.
+
+    Images are brought to 128 x 128, where symbols are about as large as those it was trained on; of each of its 96
+    channels the mean and the maximum over the image are kept. Needs no boxes.
+    """
+    convolutions = copy.deepcopy(nn.Sequential(*list(recogniser.features)[:-1])).eval()
+
+    def compute(images: Tensor) -> Tensor:
+        scaled = F.interpolate(images, (_READING_SIDE, _READING_SIDE), mode="bilinear", antialias=True)
+        found = convolutions(1 - scaled)
+        return torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1)
+
+    return Extractor("hmeg symbol features, whole images", compute)
+
+
+@torch.no_grad()
+def features_of(pixels: np.ndarray, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    """(N, S, S) uint8 -> (N, D) float64."""
+    found = []
+    for start in range(0, len(pixels), _BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))
+        found.append(compute(batch[:, None].float() / 255).double())
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def symbol_crops(
+    recogniser: SymbolRecogniser, pixels: np.ndarray, graphs: Sequence[SymbolGraph]
+) -> tuple[Tensor, Tensor]:
+    """Of every symbol, cut out at its box: features (V, 384) and logits of the 101 classes (V, 101), float64.
+
+    The features are the recogniser's last, (96, 4, 4) of a crop, averaged over quarters of it. Graphs have boxes.
+    """
+    quarters, logits = [], []
+    for start in range(0, len(pixels), _BATCH):
+        some = graphs[start : start + _BATCH]
+        images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))[:, None].float() / 255
+        boxes = torch.from_numpy(np.concatenate([g.boxes for g in some if g.boxes is not None]).astype(np.float32))
+        batch = torch.arange(len(some)).repeat_interleave(torch.tensor([len(graph) for graph in some]))
+        flat = recogniser.features(cut_windows(images, windows_of(boxes), batch))
+        quarters.append(F.avg_pool2d(flat.view(len(flat), -1, 4, 4), 2).flatten(1).double())
+        logits.append(recogniser.classes(flat)[:, 1:].double())
+    return torch.cat(quarters), torch.cat(logits)

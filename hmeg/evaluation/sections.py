@@ -1,0 +1,132 @@
+"""What evaluations found, collected in one folder: metrics.json for programs, report.html for people.
+
+Every command adds a section under a key of its own, or replaces it; the report is made anew from metrics.json and the
+drawings beside it each time, so it always shows everything.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from hmeg.generation.files import write_whole
+from hmeg.reports import Page
+
+METRICS, REPORT, PICTURES = "metrics.json", "report.html", "pictures"
+VERSION = "hmeg-metrics-1"
+
+Cell = str | int | float | None
+
+
+class Section:
+    """One command's part of the report.
+
+    key      of the section in metrics.json; a section of the same key is replaced
+    title    its heading
+    results  what programs read: anything JSON can hold
+    Then pieces, in the order they are shown; pictures are kept as files beside the report. :meth:`save` writes all.
+    """
+
+    def __init__(self, key: str, title: str, results: dict[str, Any]) -> None:
+        if not key or any(c in key for c in "/\\"):
+            raise ValueError(f"a section's key is a word without slashes, got {key!r}")
+        self.key, self.title, self.results = key, title, results
+        self._blocks: list[dict[str, Any]] = []
+        self._files: dict[str, bytes] = {}
+
+    def text(self, paragraph: str) -> None:
+        """A paragraph."""
+        self._blocks.append({"text": paragraph})
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """A table; how cells are written: :meth:`hmeg.reports.Page.table`."""
+        self._blocks.append({"table": {"headers": list(headers), "rows": [list(row) for row in rows]}})
+
+    def picture(self, image: Image.Image, caption: str) -> None:
+        """A picture; the caption says what it shows."""
+        file = io.BytesIO()
+        image.save(file, format="PNG", optimize=True)
+        self._blocks.append({"picture": self._file("png", file.getvalue()), "caption": caption})
+
+    def gallery(self, pictures: Sequence[tuple[Image.Image, str]]) -> None:
+        """Small pictures side by side, each with a caption."""
+        entries = []
+        for image, caption in pictures:
+            file = io.BytesIO()
+            image.save(file, format="PNG", optimize=True)
+            entries.append({"picture": self._file("png", file.getvalue()), "caption": caption})
+        self._blocks.append({"gallery": entries})
+
+    def figure(self, svg: str, caption: str) -> None:
+        """A plot; the caption says what it shows."""
+        self._blocks.append({"figure": self._file("svg", svg.encode()), "caption": caption})
+
+    def _file(self, suffix: str, content: bytes) -> str:
+        name = f"{self.key.replace(' ', '-')}-{len(self._files)}.{suffix}"
+        self._files[name] = content
+        return name
+
+    def save(self, folder: Path) -> Path:
+        """Merges the section into the folder's metrics.json, makes report.html; returns the latter's path.
+
+        ``ValueError`` for a metrics.json that is not ours: nothing is written then.
+        """
+        sections = read_sections(folder)
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        for name, content in self._files.items():
+            write_whole(folder / PICTURES / name, content)
+        sections[self.key] = {"title": self.title, "results": self.results, "blocks": self._blocks}
+        text = json.dumps({"version": VERSION, "sections": sections}, indent=1, allow_nan=False)
+        write_whole(folder / METRICS, (text + "\n").encode())
+        return render(folder)
+
+
+def read_sections(folder: Path) -> dict[str, Any]:
+    """The sections of a folder by key, in the order they came; none where there is no metrics.json yet."""
+    path = folder / METRICS
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise ValueError(f"{path} is not JSON; choose another --out or remove it") from None
+    if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("sections"), dict):
+        raise ValueError(f"{path} was not made by this version of hmeg evaluate; choose another --out or remove it")
+    sections: dict[str, Any] = found["sections"]
+    return sections
+
+
+def render(folder: Path) -> Path:
+    """Makes report.html of a folder's metrics.json and drawings; returns its path."""
+    page = Page("hmeg evaluation")
+    pictures = folder / PICTURES
+    try:
+        for section in read_sections(folder).values():
+            page.section(section["title"])
+            for block in section["blocks"]:
+                _show(page, block, pictures)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / METRICS} is damaged ({error!r}); remove it and measure again") from error
+    page.save(folder / REPORT)
+    return folder / REPORT
+
+
+def _show(page: Page, block: dict[str, Any], pictures: Path) -> None:
+    def content(name: str) -> bytes:
+        return (pictures / PurePosixPath(name).name).read_bytes()  # never outside the folder
+
+    if "text" in block:
+        page.text(block["text"])
+    elif "table" in block:
+        page.table(block["table"]["headers"], block["table"]["rows"])
+    elif "picture" in block:
+        page.picture(content(block["picture"]), block["caption"])
+    elif "gallery" in block:
+        page.gallery([(content(entry["picture"]), entry["caption"]) for entry in block["gallery"]])
+    else:
+        page.figure(content(block["figure"]).decode(), block["caption"])

@@ -1,0 +1,109 @@
+"""hmeg evaluate images from the outside: what is in the report, what is left out and why, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from test_inception import saved
+from training_data import prepared
+
+from hmeg.cli import main
+
+LEFT_OUT = {"FID", "KID", "Inception Score"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
+
+
+def evaluate(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, ["evaluate", "images", *(str(a) for a in arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def measures(out: Path, section: str) -> dict[tuple[str, str], dict]:
+    found = json.loads((out / "metrics.json").read_text())["sections"][section]["results"]
+    return {(m["name"], m["features"]): m for m in found["measures"]}
+
+
+def test_a_set_beside_itself(data: Path, tmp_path: Path) -> None:
+    result = evaluate(data, data, "--out", tmp_path / "out", "--size", 64, "--geometry-trials", 2)
+    assert result.exit_code == 0, result.output
+    found = measures(tmp_path / "out", "images data")
+    assert {name for (name, _), m in found.items() if m["left_out"]} == {*LEFT_OUT, "Geometry score"}
+    for (name, features), measure in found.items():
+        assert (measure["value"] is None) == (measure["left_out"] is not None)
+        if name.startswith(("Fréchet", "Sliced")):
+            assert measure["value"] == pytest.approx(0, abs=1e-6), features
+        if name == "SSIM":
+            assert measure["value"] == pytest.approx(1) and measure["spread"] == pytest.approx(0)
+    assert not any("FID" in name and m["value"] is not None for (name, _), m in found.items())
+    assert "pytorch-fid" in result.stderr and "64 landmarks need more images" in result.stderr
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for text in ("hmeg symbol features, symbols cut out", "torchmetrics", "64 x 64 pixels", "seed 0", "Not measured"):
+        assert text in page
+
+
+def test_sections_merge_and_are_replaced(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plain = tmp_path / "plain"
+    shutil.copytree(data / "images", plain)
+    assert evaluate(data, plain, "--out", out, "--size", 32, "--count", 6, "--seed", 5).exit_code == 0
+    assert evaluate(data, data, "--out", out, "--size", 32, "--name", "same").exit_code == 0
+    assert evaluate(data, plain, "--out", out, "--size", 32).exit_code == 0
+    sections = json.loads((out / "metrics.json").read_text())["sections"]
+    assert list(sections) == ["images plain", "images same"]
+    assert sections["images plain"]["results"]["settings"]["count"] == 0, "the later one replaces the earlier one"
+    found = measures(out, "images plain")
+    assert (
+        "boxes of symbols are not known for the generated"
+        in found["Fréchet distance", "hmeg symbol features, symbols cut out"]["left_out"]
+    )
+    assert found["SSIM", "pixels, over pairs"]["samples"] == "8 pairs: images of the same name"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("Images: plain") >= 1 and page.count("Images: same") >= 1
+    assert not list(out.rglob("*.part"))
+
+
+def test_with_inception_weights(data: Path, tmp_path: Path) -> None:
+    weights = saved(tmp_path / "inception.pth", of_2015=True)
+    result = evaluate(data, data, "--out", tmp_path / "out", "--size", 16, "--count", 4, "--inception-weights", weights)
+    assert result.exit_code == 0, result.output
+    found = measures(tmp_path / "out", "images data")
+    assert {name for name, features in found if features == "Inception v3 of 2015"} == LEFT_OUT
+    assert found["FID", "Inception v3 of 2015"]["value"] == pytest.approx(0, abs=0.05)
+    assert found["Inception Score", "Inception v3 of 2015"]["value"] >= 1
+
+
+def test_refusals(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    few = tmp_path / "few"
+    few.mkdir()
+    Image.new("L", (8, 8), 255).save(few / "a.png")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "metrics.json").write_text('{"mine": 1}')
+    (tmp_path / "x.pth").write_bytes(b"rubbish")
+    for arguments, words in (
+        ((data, tmp_path / "empty"), "no images found"),
+        ((data, few), "too few to compare sets"),
+        ((data, data, "--size", 100), "power of two"),
+        ((data, data, "--out", foreign), "was not made by this version"),
+        ((data, data, "--inception-weights", tmp_path / "x.pth"), "not a readable PyTorch checkpoint"),
+    ):
+        result = evaluate(*arguments, *(() if "--out" in arguments else ("--out", tmp_path / "out")))
+        assert result.exit_code == 1 and words in result.stderr and "Traceback" not in result.output, result.output
+    assert (foreign / "metrics.json").read_text() == '{"mine": 1}' and not (tmp_path / "out").exists()
+
+
+def test_missing_libraries_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hmeg.evaluation.extras._NEEDED", ("torchmetrics", "no_such_library"))
+    result = evaluate(data, data, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "no_such_library not installed: pip install 'hmeg[evaluate]'" in result.stderr

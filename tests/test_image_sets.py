@@ -1,0 +1,171 @@
+"""The same images from every form they may have, and clear words about files that are damaged or hostile."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from training_data import prepared
+
+from hmeg.cli.generate import command as generate
+from hmeg.evaluation.image_metrics import fitted
+from hmeg.evaluation.image_sets import canonical_label, open_images
+from hmeg.evaluation.pairs import pair
+from tests.tiny_model import save_tiny
+
+LATEX = ["x + 1", r"\frac{a}{b}", "x^2"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same three samples in all forms of hmeg generate."""
+    folder = tmp_path_factory.mktemp("runs")
+    weights = save_tiny(folder / "tiny.safetensors")
+    for form in ("folder", "webdataset", "can", "comer"):
+        arguments = ["--weights", weights, "--size", 64, "--device", "cpu", "--format", form, "--out", folder / form]
+        texts = [part for latex in LATEX for part in ("--latex", latex)]
+        result = CliRunner().invoke(generate, [str(a) for a in (*arguments, *texts)])
+        assert result.exit_code == 0, result.output
+    return {form: folder / form for form in ("folder", "webdataset", "can", "comer")}
+
+
+def picture(path: Path, grey: int = 200) -> None:
+    Image.fromarray(np.full((8, 8), grey, dtype=np.uint8)).save(path)
+
+
+def test_every_form_gives_the_same_images_and_labels(runs: dict[str, Path]) -> None:
+    sets = {form: open_images(path) for form, path in runs.items()}
+    files = open_images(runs["can"] / "train_images.pkl"), open_images(runs["comer"] / "data.zip")
+    assert open_images(runs["webdataset"] / "000000.tar").labels == sets["webdataset"].labels
+    for images in (*sets.values(), *files):
+        assert [Path(name).stem for name in images.names] == ["000000", "000001", "000002"]
+        assert images.labels == ["x + 1", r"\frac { a } { b }", "x ^ { 2 }"]
+        assert all(np.array_equal(a, b) for a, b in zip(images, sets["folder"], strict=True))
+        assert images[0].shape == (64, 64)
+    assert all(entry.graph is None for entry in sets["can"].entries)
+    for entry in (*sets["folder"].entries, *sets["webdataset"].entries):
+        assert entry.graph is not None and entry.graph.boxes is not None
+        assert entry.graph.boxes.min() >= 0 and entry.graph.boxes.max() <= 1
+    assert "light ink on dark paper turned round" in sets["comer"].described()
+    assert sets["folder"].described() == "folder of hmeg generate, 3 images, 3 labelled"
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("prepared"))
+
+
+def test_prepared_data_and_folders_of_images(data_folder: Path) -> None:
+    data = open_images(data_folder)
+    assert set(data.labels) == {"x ^ { 2 }", "1 + a"} and data.entries[0].graph is not None
+    images = open_images(data_folder / "images")
+    assert images.labels == [None] * len(data) and images.kind == "folder of images"
+    assert np.array_equal(images[0], data[data.names.index(Path(images.names[0]).stem)])
+
+
+def test_labels_are_the_same_however_they_are_typed() -> None:
+    assert canonical_label(r"\frac a{b}") == canonical_label(r"\frac { a } { b }") == r"\frac { a } { b }"
+    assert canonical_label(r"\hbar  x") == r"\hbar x"
+
+
+def test_pairs(runs: dict[str, Path], data_folder: Path) -> None:
+    run = open_images(runs["folder"])
+    assert pair(run, open_images(runs["can"])).rows == [(0, 0), (1, 1), (2, 2)]
+    turned = run.part([2, 0, 1])
+    assert pair(run, turned).rule == "images of the same name" and pair(run, turned).rows == [(0, 1), (1, 2), (2, 0)]
+    data = open_images(data_folder)  # other names; x^2 three times, once in the run
+    assert [run.labels[g] for _, g in pair(data, run).rows] == ["x ^ { 2 }"]
+    assert pair(data, run).rule == "images of the same expression, in order"
+    bare = open_images(data_folder / "images")
+    assert pair(bare, run).rows == [] and "no labels on both sides" in pair(bare, run).rule
+    for entry in run.entries:
+        assert entry.label  # names alike, labels not: no pair by name
+    other = run.part([0, 1, 2])
+    other.entries = [
+        type(e)(n.name, e.label, e.graph, e.read) for n, e in zip(run.entries, turned.entries, strict=True)
+    ]
+    assert pair(run, other).rule == "images of the same expression, in order"
+
+
+def test_images_are_fitted_into_a_square() -> None:
+    wide = np.zeros((10, 40), dtype=np.uint8)
+    page = fitted(wide, 20)
+    assert page.shape == (20, 20) and (page[8:12] < 30).all() and (page[:7] == 255).all() and (page[13:] == 255).all()
+    assert fitted(wide, 80).shape == (80, 80)
+    square = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
+    assert np.array_equal(fitted(square, 16), square)
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.system, ("echo pwned > evil",)
+
+
+def test_hostile_and_damaged_files(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    can = tmp_path / "t_images.pkl"
+    can.write_bytes(pickle.dumps({"a": _Evil()}))
+    with pytest.raises(ValueError, match=r"t_images.pkl.* refused.*system"):
+        open_images(can)
+    assert not (tmp_path / "evil").exists()
+    for content, message in (
+        (b"rubbish", "t_images.pkl"),
+        (pickle.dumps([1]), "dict"),
+        (pickle.dumps({}), "single image"),
+        (pickle.dumps({"a": np.zeros((2, 2))}), "uint8"),
+    ):
+        can.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            open_images(can)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("data/train/img/a.bmp", b"no image")
+    with pytest.raises(ValueError, match=r"x.zip/data/train/img/a.bmp: not a readable image"):
+        open_images(tmp_path / "x.zip")[0]
+    (tmp_path / "y.zip").write_bytes(b"PK rubbish")
+    (tmp_path / "y.tar").write_bytes(b"rubbish" * 200)
+    for name, message in (("y.zip", "not a readable zip"), ("y.tar", "not a readable tar")):
+        with pytest.raises(ValueError, match=message):
+            open_images(tmp_path / name)
+    with tarfile.open(tmp_path / "z.tar", "w") as tar:
+        for name, content in (("a.png", b"x"), ("a.json", b"{")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"z.tar: the label of a is damaged"):
+        open_images(tmp_path / "z.tar")
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no images found\. It may be"):
+        open_images(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no such"):
+        open_images(tmp_path / "nowhere")
+    (tmp_path / "text.txt").write_text("x")
+    with pytest.raises(ValueError, match="known files are"):
+        open_images(tmp_path / "text.txt")
+    (tmp_path / "labels.jsonl").write_text(json.dumps({"image": "../../secret.png", "latex": "x"}) + "\n")
+    with pytest.raises((ValueError, OSError), match=r"secret.png") as caught:
+        open_images(tmp_path)
+    assert "../" not in str(caught.value)
+    (tmp_path / "labels.jsonl").unlink()
+    picture(tmp_path / "a.png")
+    assert len(open_images(tmp_path)) == 1 and not open_images(tmp_path).inverted
+    picture(tmp_path / "a.png", grey=9)
+    assert open_images(tmp_path)[0].max() == 246, "paper that is dark is turned light"
+    (tmp_path / "labels.jsonl").write_text("{\n")
+    with pytest.raises(ValueError, match="not a file of JSON lines"):
+        open_images(tmp_path)
+    (tmp_path / "labels.jsonl").unlink()
+    for split in ("a", "b"):
+        (tmp_path / f"{split}_images.pkl").write_bytes(b"")
+    with pytest.raises(ValueError, match="several sets"):
+        open_images(tmp_path)
