@@ -87,16 +87,17 @@ def command(
     from hmeg.training.checkpoints import write_atomically
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
+    bar: Any = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or tqdm(total=total, unit="image", desc="reading", smoothing=0.05, mininterval=0.5)
+        bar.update(done - bar.n)
+
     try:
-        with tqdm(unit="image", desc="reading", smoothing=0.05, mininterval=0.5) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            found = evaluate_recognition(
-                checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
-            )
+        found = evaluate_recognition(
+            checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
+        )
         if out is not None:
             text = json.dumps(found, indent=1) + "\n"
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,9 @@ def command(
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; nothing was written") from None
+    finally:
+        if bar is not None:
+            bar.close()
     click.echo(_table(found))
     if worst is not None:
         click.echo(f"scores: {out}; worst readings: {worst}")

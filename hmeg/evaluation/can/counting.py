@@ -48,7 +48,8 @@ class CountingModule(nn.Module):
         x = self.trans_layer(features)
         means = (x * mask).sum(dim=(2, 3)) / mask.sum(dim=(2, 3)) if isolated else x.mean(dim=(2, 3))
         density: Tensor = self.pred_layer(x * self.channel_att(means)) * mask
-        return density.float().sum(dim=(2, 3))
+        # Hundreds of positions are added up: bf16 would lose the small ones.
+        return density.sum(dim=(2, 3), dtype=torch.promote_types(density.dtype, torch.float32))
 
 
 def counting_labels(tokens: Tensor, words: int, uncounted: Sequence[int]) -> Tensor:

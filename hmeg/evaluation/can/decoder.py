@@ -127,7 +127,8 @@ class Decoder(nn.Module):
         energy = torch.matmul(state.coverage, around.to(state.coverage.dtype))
         energy = energy + state.keys + weights.hidden_weight(hidden)[:, :, None]
         energy = torch.matmul(weights.alpha_convert.weight, torch.tanh(energy))[:, 0]  # its bias is the same everywhere
-        return energy.float().masked_fill(state.outside, -math.inf).softmax(dim=1)
+        energy = energy.to(torch.promote_types(energy.dtype, torch.float32))
+        return energy.masked_fill(state.outside, -math.inf).softmax(dim=1)
 
 
 def position_code(mask: Tensor, channels: int) -> Tensor:

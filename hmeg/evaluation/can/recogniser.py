@@ -65,7 +65,7 @@ class Recogniser:
         longest     stop after that many tokens
         progress    called with the number of images just read
         """
-        size = batch_size or BATCH[self.device.type]
+        size = BATCH[self.device.type] if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         readings: list[Reading] = []

@@ -1,0 +1,292 @@
+"""Labelled images come from any of the forms that are there, and nothing that is in a file is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import pickletools
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from can_samples import LABELS, drawn, write_can, write_run
+from PIL import Image
+
+from hmeg.evaluation.can import open_data
+from hmeg.evaluation.can.data import RecognitionData
+from hmeg.evaluation.can.image_pickle import read_images
+from hmeg.evaluation.can.preparation import Preparation
+from hmeg.evaluation.can.training_batches import TrainingBatches
+from hmeg.evaluation.can.words import Words, default_words
+from hmeg.generation.run import Run
+from tests.samples import sample
+from tests.test_generation_run import settings, write_shard
+
+TOKENS = [tuple(label.split()) for label in LABELS]
+
+
+def assert_drawn(data: RecognitionData) -> None:
+    assert data.tokens == TOKENS
+    for row, label in enumerate(LABELS):
+        np.testing.assert_array_equal(data.image(row), drawn(label))
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    assert_drawn(open_data(write_run(tmp_path / "run")))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_can_files_of_every_protocol(tmp_path: Path, protocol: int) -> None:
+    assert_drawn(open_data(write_can(tmp_path / "can", protocol=protocol)))
+    assert_drawn(open_data(tmp_path / "can" / "train_images.pkl"))
+
+
+@pytest.mark.parametrize("file_format", ["folder", "webdataset", "can"])
+def test_runs_of_generation(tmp_path: Path, file_format: str) -> None:
+    with Run(tmp_path / "run", settings(file_format)) as run:
+        for indices in ([0, 1, 2], [], [9, 11]):
+            write_shard(run, indices)
+        run.finish()
+    data = open_data(tmp_path / "run")
+    wanted = [sample(i) for i in (0, 1, 2, 9, 11)]
+    assert data.tokens == [("x", "y")] * 5
+    for row, one in enumerate(wanted):
+        np.testing.assert_array_equal(data.image(row), one.array)
+    if file_format == "webdataset":
+        assert data.names == [f"{n // 4 * 0:06d}.tar/{n:06d}" for n in (0, 1, 2)] + ["000002.tar/000009"] + [
+            "000002.tar/000011"
+        ]
+        assert len(open_data(tmp_path / "run" / "000002.tar")) == 2
+
+
+def test_a_run_for_comer_is_refused_by_name(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", settings("comer")) as run:
+        write_shard(run, [0])
+        run.finish()
+    with pytest.raises(ValueError, match="CoMER"):
+        open_data(tmp_path / "run")
+
+
+def write_prepared(folder: Path, records: list[dict]) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "dataset.json").write_text('{"size": 96}')
+    lines = []
+    for record in records:
+        Image.fromarray(drawn(record["latex"])).save(folder / "images" / f"{record['name']}.png")
+        lines.append(json.dumps({"boxes": [[0, 0, 1, 1]] * len(record["symbols"]), **record}) + "\n")
+    (folder / "graphs.jsonl").write_text("".join(lines))
+    return folder
+
+
+def test_prepared_sets_get_their_latex_from_the_graphs(tmp_path: Path) -> None:
+    power = {"name": "power", "latex": "x^2", "symbols": ["x", "2"], "relations": [[0, 1, "Sup"]]}
+    strange = {"name": "strange", "latex": "x y", "symbols": ["x", "y"], "relations": []}
+    data = open_data(write_prepared(tmp_path / "data", [power, strange]))
+    assert data.tokens == [("x", "^", "{", "2", "}")]
+    np.testing.assert_array_equal(data.image(0), drawn("x^2"))
+    assert "1 expressions without LaTeX left out (strange: an expression has one first symbol" in data.notes[0]
+    (tmp_path / "data" / "images" / "power.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="the image of power cannot be read"):
+        data.image(0)
+
+
+def test_several_places_are_joined(tmp_path: Path) -> None:
+    run, can = write_run(tmp_path / "run", LABELS[:2]), write_can(tmp_path / "can", LABELS[2:])
+    for places in (f"{run},{can}", [run, can], [str(run), str(can)], f" {run} , {can}"):
+        assert_drawn(open_data(places))
+    assert open_data([run, can]).digest != open_data([can, run]).digest
+    with_comma = write_run(tmp_path / "a,b")
+    assert_drawn(open_data(str(with_comma)))
+
+
+def test_digest_follows_the_labels(tmp_path: Path) -> None:
+    one, other = write_run(tmp_path / "a"), write_run(tmp_path / "b")
+    assert open_data(one).digest == open_data(other).digest
+    write_run(tmp_path / "b", LABELS[::-1])
+    assert open_data(one).digest != open_data(other).digest
+
+
+def test_unknown_tokens_and_long_expressions_are_reported(tmp_path: Path) -> None:
+    data = open_data(write_run(tmp_path / "run", ("x", r"\hat { x }", "y \\hat \\vec", "x + x ^ { x }")))
+    assert data.unknown_tokens(default_words()) == {"\\hat": 2, "\\vec": 1}
+    data.leave_out(default_words(), 3)
+    assert data.tokens == [("x",)]
+    unknown, long = data.notes
+    assert "2 expressions with tokens that the dictionary lacks" in unknown
+    assert "000001.png: \\hat; 000002.png: \\hat \\vec" in unknown
+    assert "1 expressions of more than 3 tokens" in long
+    with pytest.raises(ValueError, match=r"no expression is left.*000000\.png: x"):
+        data.leave_out(Words(["eos", "sos", "b"]), 3)
+
+
+def test_samples_without_latex_are_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", LABELS[:2])
+    with (run / "labels.jsonl").open("a") as file:
+        file.write(json.dumps({"image": "000009.png", "tokens": None}) + "\n")
+        file.write('{"image": "0000')  # a run that is still at work
+    data = open_data(run)
+    assert len(data) == 2
+    assert "1 expressions without LaTeX left out (000009.png" in data.notes[0]
+
+
+class _Runs:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("harm",)
+
+
+def _global(module: str, name: str) -> bytes:
+    return b"\x80\x03c" + f"{module}\n{name}\n".encode() + b"."
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (pickle.dumps({"a": _Runs()}), "asks for (posix|nt).mkdir"),
+        (_global("numpy", "load"), "asks for numpy.load"),
+        (_global("builtins", "eval"), "asks for builtins.eval"),
+        (pickle.dumps({"a": np.zeros((2, 2), np.float32)}), "'f4' instead of uint8"),
+        (pickle.dumps({"a": np.zeros((2, 2), object)}), "'O8' instead of uint8"),
+        (pickle.dumps({"a": np.zeros((2, 2, 3), np.uint8)}), "'a' is no grey image"),
+        (pickle.dumps({"a": np.zeros((0, 2), np.uint8)}), "'a' is no grey image"),
+        (pickle.dumps({"a": 1}), "'a' is no grey image"),
+        (pickle.dumps({1: np.zeros((2, 2), np.uint8)}), "1 is no grey image"),
+        (pickle.dumps([1]), "must hold a dict"),
+        (pickle.dumps({"a": np.zeros((9, 9), np.uint8)})[:-20], "not a pickle of grey images"),
+        (b"", "not a pickle of grey images"),
+        (b"not a pickle", "not a pickle of grey images"),
+    ],
+)
+def test_foreign_pickles_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t_images.pkl").write_bytes(content)
+    (tmp_path / "t_labels.txt").write_text("a x\n")
+    with pytest.raises(ValueError, match=problem) as caught:
+        open_data(tmp_path / "t_images.pkl")
+    assert "t_images.pkl" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_pickle_cut_or_changed_anywhere_gives_images_or_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "t_images.pkl"
+    whole = pickle.dumps({"a": np.arange(12, dtype=np.uint8).reshape(3, 4)}, protocol=4)
+    pickletools.dis(whole, io.StringIO())
+    random = np.random.default_rng(0)
+    for length in range(len(whole)):
+        changed = bytearray(whole)
+        changed[length] = random.integers(256)
+        for content in (whole[:length], bytes(changed)):
+            path.write_bytes(content)
+            try:
+                images = read_images(path)
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017 - either outcome is right
+            else:
+                assert all(image.dtype == np.uint8 and image.ndim == 2 for image in images.values())
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_places_that_hold_nothing_usable(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("x")
+    two = write_can(write_can(tmp_path / "two"), split="test")
+    no_labels = write_can(tmp_path / "no_labels")
+    (no_labels / "train_labels.txt").unlink()
+    other = write_can(tmp_path / "other")
+    (other / "train_labels.txt").write_text("e0 x\ne99 x\n")
+    binary = write_can(tmp_path / "binary")
+    (binary / "train_labels.txt").write_bytes(b"\xff\xfe\x00")
+    for place, problem in (
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / "empty", "holds no data for a recogniser: give a folder"),
+        (tmp_path / "text.txt", "is no data for a recogniser"),
+        (two, "several sets of images"),
+        (no_labels, r"train_labels\.txt: No such file"),
+        (other, "line 2: train_images.pkl has no image 'e99'"),
+        (binary, "not UTF-8"),
+        (write_tar(tmp_path / "a.tar", {"0.png": b"x"}), "lacks its .png or its .json"),
+        (write_tar(tmp_path / "b.tar", {"0.png": b"x", "0.json": b"{"}), r"0\.json is not JSON"),
+        (write_tar(tmp_path / "c.tar", {"0.png": b"x", "0.json": b"{}"}), "no 'tokens'"),
+        (write_tar(tmp_path / "d.tar", {}), "no .png in it"),
+    ):
+        with pytest.raises(ValueError, match=problem) as caught:
+            open_data(place)
+        assert str(place) in str(caught.value)
+    (tmp_path / "e.tar").write_bytes(b"no archive" * 100)
+    with pytest.raises(ValueError, match=r"e\.tar is no readable tar"):
+        open_data(tmp_path / "e.tar")
+    with pytest.raises(ValueError, match="no data given"):
+        open_data([])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"image": "../secret.png", "tokens": ["x"]}', "no name of a file in this folder"),
+        ('{"image": "/etc/secret.png", "tokens": ["x"]}', "no name of a file in this folder"),
+        ('{"image": 3, "tokens": ["x"]}', "'image' must be text"),
+        ('{"image": "a.png"}', "no 'tokens'"),
+        ('{"image": "a.png", "tokens": "x"}', "list of texts"),
+        ("[1]", "must be an object"),
+        ("{", "is not JSON"),
+        ("", "is not JSON"),
+    ],
+)
+def test_labels_that_are_none(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "labels.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=rf"labels\.jsonl, line 1.*{problem}"):
+        open_data(tmp_path)
+
+
+def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", LABELS[:2])
+    data = open_data(run)
+    (run / "000000.png").unlink()
+    (run / "000001.png").write_bytes((run / "000001.png").read_bytes()[:60])
+    for row in (0, 1):
+        with pytest.raises(ValueError, match=rf"00000{row}\.png"):
+            data.image(row)
+    archive = write_tar(tmp_path / "a.tar", {"0.png": b"no picture", "0.json": b'{"tokens": ["x"]}'})
+    with pytest.raises(ValueError, match=r"a\.tar, image a\.tar/0 is no readable image"):
+        open_data(archive).image(0)
+
+
+def test_every_epoch_has_every_expression_once_in_batches_of_one_size(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", LABELS * 2)
+    narrow = write_run(tmp_path / "narrow", LABELS * 2, size=(40, 60))
+    data = open_data([run, narrow])
+    batches = TrainingBatches(data, default_words(), Preparation(), 4, seed=1)
+    assert batches.per_epoch == 8
+    for epoch in range(2):
+        rows = [batches.rows(step) for step in range(epoch * 8, epoch * 8 + 8)]
+        assert sorted(np.concatenate(rows)) == list(range(32))
+    made = [batches(step) for step in range(8)]
+    assert [batch.images.filled for batch in made] == [False] * 8
+    assert {batch.images.pixels.shape[3] for batch in made} == {60, 96}
+    again = TrainingBatches(data, default_words(), Preparation(), 4, seed=1)
+    for step in (9, 3):
+        np.testing.assert_array_equal(again.rows(step), batches.rows(step))
+    batch, words = made[0], default_words()
+    for row, ids, mask in zip(batches.rows(0), batch.tokens, batch.token_mask, strict=True):
+        length = len(data.tokens[row])
+        assert words.decode(ids[:length].tolist()) == data.tokens[row]
+        assert not ids[length:].any()
+        assert mask.sum() == length + 1
+
+
+def test_fewer_images_than_a_batch_are_used_whole(tmp_path: Path) -> None:
+    batches = TrainingBatches(open_data(write_run(tmp_path / "run")), default_words(), Preparation(), 100, seed=0)
+    for step in range(3):
+        assert sorted(batches.rows(step)) == list(range(len(LABELS)))

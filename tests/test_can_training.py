@@ -1,0 +1,216 @@
+"""Training of the recogniser: it learns, stops and goes on, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from can_samples import LABELS, TINY, drawn, write_can, write_run
+from training_data import log
+
+from hmeg.evaluation.can import evaluate_recognition, load, train_can
+from hmeg.evaluation.can.checkpoint import BEST, LAST
+from hmeg.evaluation.can.settings import CanTrainingConfig
+from hmeg.evaluation.can.trainer import CanTrainer
+from hmeg.training.checkpoints import checkpoints, load_checkpoint
+from hmeg.training.settings import settings_of, to_yaml
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("can") / "data")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order: a resumed run must give the same numbers to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_tiny_set_is_learned_by_heart(data: Path, tmp_path: Path) -> None:
+    """Eight images in print, from random weights to every expression right, by the published optimiser and losses."""
+    config = replace(TINY, steps=190, batch_size=8, checkpoint_every=500, validation=str(data), validate_every=180)
+    checkpoint = train_can(data, tmp_path / "run", config)
+    assert checkpoint == tmp_path / "run" / LAST
+    found = evaluate_recognition(checkpoint, data, device="cpu", worst=tmp_path / "worst")
+    assert found["exprate"] == 1.0
+    assert found["token_errors"] == 0.0
+    assert found["counting_mae"] < 0.5
+    assert (tmp_path / "worst" / "worst.jsonl").read_text() == ""
+    assert not (tmp_path / "worst" / "worst.png").exists()
+    (reading,) = load(checkpoint, "cpu").recognise([drawn(LABELS[3])])
+    assert " ".join(reading.tokens) == LABELS[3]
+    first, *_, last = log(tmp_path / "run")
+    assert last["words"] < 0.3 * first["words"]
+    assert [record["step"] for record in log(tmp_path / "run", "validation.jsonl")] == [180, 190]
+    assert load(tmp_path / "run", "cpu").recognise([drawn(LABELS[0])])[0].tokens == ("1",)  # best.pt
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run)["objects"]["model"]
+
+
+DROPPING = replace(TINY, steps=6, dropout=0.5, encoder_dropout=0.2, warmup_epochs=1.0, ema_decay=0.5)
+
+
+def test_a_resumed_run_gives_the_same_numbers(data: Path, tmp_path: Path) -> None:
+    train_can(data, tmp_path / "whole", DROPPING)
+    train_can(data, tmp_path / "parts", replace(DROPPING, steps=6))
+    # As if the second had been killed after step 4.
+    checkpoints(tmp_path / "parts")[-1].unlink()
+    (tmp_path / "parts" / LAST).unlink()
+    trainer = CanTrainer(data, tmp_path / "parts", DROPPING, resume=True)
+    assert trainer.run.step == 4
+    trainer.train()
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    whole, parts = (torch.load(tmp_path / run / LAST, weights_only=True)["model"] for run in ("whole", "parts"))
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert not all(torch.equal(value, first[name]) for name, value in whole.items())  # averaged
+
+
+def test_the_best_weights_are_kept_over_an_interruption(data: Path, tmp_path: Path) -> None:
+    config = replace(TINY, validation=str(data), validate_every=2, validation_limit=3)
+    train_can(data, tmp_path / "run", config)
+    assert (tmp_path / "run" / BEST).exists()
+    before = (tmp_path / "run" / BEST).read_bytes()
+    trainer = CanTrainer(data, tmp_path / "run", replace(config, steps=6), resume=True)
+    assert trainer.best.exprate == 0.0
+    trainer.best.exprate = 0.9  # as if it had been good: nothing worse may take its place
+    trainer.train()
+    assert (tmp_path / "run" / BEST).read_bytes() == before
+    assert [record["step"] for record in log(tmp_path / "run", "validation.jsonl")] == [2, 4, 6]
+    assert CanTrainer(data, tmp_path / "run", replace(config, steps=6), resume=True).best.exprate == 0.9
+
+
+def test_epochs_stand_for_steps(data: Path, tmp_path: Path) -> None:
+    trainer = CanTrainer(data, tmp_path / "run", replace(TINY, epochs=5, batch_size=3))
+    assert (trainer.config.steps, trainer.batches.per_epoch) == (10, 2)
+
+
+def test_the_learning_rate_warms_up_and_decays(data: Path, tmp_path: Path) -> None:
+    config = replace(TINY, steps=12, warmup_epochs=2.0, learning_rate=0.5)  # an epoch has two steps
+    learning = CanTrainer(data, tmp_path / "run", config).learning
+    rates = [learning.rate(step) for step in range(12)]
+    cosine = [config.rate(step) for step in range(12)]
+    assert rates == pytest.approx([rate * min(1, (step + 1) / 4) for step, rate in enumerate(cosine)])
+    assert rates[0] == 0.125
+    assert rates[-1] < 0.02
+
+
+def test_padding_and_labels_can_be_masked(data: Path, tmp_path: Path) -> None:
+    trainer = CanTrainer(data, tmp_path / "a", TINY)
+    batch = trainer.prepare(0)
+    assert not batch.token_mask.all()
+    everywhere = trainer.losses(batch)["words"]
+    trainer.config = replace(TINY, mask_labels=True)
+    masked = trainer.losses(batch)["words"]
+    assert float(everywhere.detach()) != pytest.approx(float(masked.detach()), rel=1e-3)
+
+
+def test_mixed_sizes_bf16_and_several_sources_train(data: Path, tmp_path: Path) -> None:
+    small = write_can(tmp_path / "can", ("x", "1 + x", r"\hat x"))
+    config = replace(TINY, precision="bf16", trim=2, shrink=2, batch_size=5)
+    trainer = CanTrainer([data, small], tmp_path / "run", config)
+    assert any(trainer.prepare(step).images.filled for step in range(2))
+    assert "\\hat" in " ".join(trainer.data.notes)
+    loaded = load(trainer.train(), "cpu")
+    assert (loaded.preparation.trim, loaded.preparation.shrink) == (2, 2)
+    assert all(record["words"] > 0 for record in log(tmp_path / "run"))
+
+
+def test_a_run_goes_on_with_its_own_data_and_dictionary_only(data: Path, tmp_path: Path) -> None:
+    train_can(data, tmp_path / "run", TINY)
+    with pytest.raises(ValueError, match="holds a run already"):
+        train_can(data, tmp_path / "run", TINY)
+    other = write_run(tmp_path / "other", LABELS[:5])
+    with pytest.raises(ValueError, match="other data: data set changed"):
+        train_can(other, tmp_path / "run", TINY, resume=True)
+    with pytest.raises(ValueError, match="hidden was 24, now 16"):
+        train_can(data, tmp_path / "run", replace(TINY, hidden=16), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"attention": 6}, "attention must be a multiple of 4"),
+        ({"counting": 24}, "counting must be a multiple of 16"),
+        ({"growth": 0}, "growth must be at least 1"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
+        ({"shrink": 0}, "--shrink"),
+        ({"epsilon": 0.0}, "--epsilon"),
+        ({"epochs": -1}, "--epochs"),
+        ({"precision": "fp16"}, "--precision"),
+    ],
+)
+def test_settings_that_nothing_can_be_trained_with(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        CanTrainingConfig(**settings)
+
+
+def test_the_published_settings_are_the_defaults() -> None:
+    config = CanTrainingConfig()
+    assert (config.learning_rate, config.epsilon, config.weight_decay) == (1.0, 1e-6, 1e-4)
+    assert (config.batch_size, config.clip, config.warmup_epochs, config.schedule) == (8, 100.0, 1.0, "cosine")
+    model = config.model_config(111)
+    assert model.block_channels == ((48, 432), (216, 600), (300, 684))
+    assert (model.dropout, model.encoder_dropout) == (0.5, 0.2)
+
+
+def hmeg(*arguments: str) -> Any:
+    from click.testing import CliRunner
+
+    from hmeg.cli import main
+
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_the_command_line_from_end_to_end(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(to_yaml(settings_of(TINY)))
+    run = tmp_path / "run"
+    call = ["train", "can", "--config", str(tmp_path / "settings.yaml"), "--out", str(run), "--data", str(data)]
+    trained = hmeg(*call, "--data", str(data), "--steps", "2")
+    assert trained.exit_code == 0, trained.output
+    assert (run / LAST).exists()
+    resumed = hmeg(*call, "--data", str(data), "--steps", "3", "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    call = ["evaluate", "recognition", "--checkpoint", str(run), "--device", "cpu", "--data", str(data)]
+    done = hmeg(*call, "--data", str(data), "--limit", "9", "--out", str(tmp_path / "deep" / "R.json"))
+    assert done.exit_code == 0, done.output
+    assert "9 expressions" in done.output and "ExpRate" in done.output
+    found = json.loads((tmp_path / "deep" / "R.json").read_text())
+    assert found["expressions"] == 9
+    assert found["data"] == [str(data), str(data)]
+    worst = [json.loads(line) for line in (tmp_path / "deep" / "R_worst" / "worst.jsonl").read_text().splitlines()]
+    assert len(worst) == round(9 * (1 - found["exprate"])) > 0
+    for case in worst:
+        reference, edits = case["reference"].split(), case["edits"]
+        assert len(edits) == case["distance"] > 0
+        for edit in edits:
+            if edit["kind"] != "insert":
+                assert reference[edit["position"]] == edit["reference"]
+    assert (tmp_path / "deep" / "R_worst" / "worst.png").stat().st_size > 1000
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(data: Path, tmp_path: Path) -> None:
+    rubbish = tmp_path / "rubbish.pt"
+    rubbish.write_bytes(b"rubbish")
+    for arguments, problem in (
+        (["train", "can", "--data", "nowhere", "--out", str(tmp_path / "r")], "nowhere does not exist"),
+        (["train", "can", "--data", str(rubbish), "--out", str(tmp_path / "r")], "no data for a recogniser"),
+        (["train", "can", "--data", str(data), "--out", str(tmp_path / "r"), "--words", str(rubbish)], "first two"),
+        (["evaluate", "recognition", "--checkpoint", str(rubbish), "--data", str(data)], "rubbish.pt: not a"),
+    ):
+        result = hmeg(*arguments)
+        assert result.exit_code == 1
+        assert problem in result.output
+        assert "Traceback" not in result.output and result.output.strip().count("\n") == 0
+    assert not (tmp_path / "r").exists()
