@@ -13,6 +13,7 @@ from hmeg.evaluation.recogniser import SymbolRecogniser, save_recogniser
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
+from hmeg.model.layout import LayoutGenerator
 
 from .checkpoints import in_one_line, load_checkpoint
 from .loop import CONFIG
@@ -38,6 +39,24 @@ def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
     return {**_settings(run), "step": int(state["step"])}
+
+
+def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
+    """The averaged layout generator of a layout or joint run, and its model's configuration.
+
+    ValueError if it has no checkpoint, or is a run of another kind.
+    """
+    settings = _settings(run)
+    if settings["trainer"] not in ("layout", "joint"):
+        raise ValueError(f"{run} is a run of `hmeg train {settings['trainer']}`, which places no symbols")
+    config = ModelConfig.named(settings["model"])
+    if settings["trainer"] == "joint":
+        model = HMEG(config)
+        _load_average(run, model)
+        return model.layout_generator, config
+    network = LayoutGenerator(config)
+    _load_average(run, network)
+    return network, config
 
 
 def pack_joint_run(run: Path, out: Path, licence: str = "") -> HMEG:

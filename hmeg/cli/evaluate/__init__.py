@@ -9,6 +9,7 @@ from hmeg.cli.lazy import LazyGroup
 # sub-command -> (module, one-line help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "images": ("hmeg.cli.evaluate.images", "Generated images beside real ones: Fréchet, SWD, geometry, SSIM, FID."),
+    "layout": ("hmeg.cli.evaluate.layout", "Generated boxes against real ones: IoU, overlaps, relations that hold."),
     "recognition": ("hmeg.cli.evaluate.recognition", "What a trained CAN reads of labelled images: ExpRate, counting."),
 }
 
