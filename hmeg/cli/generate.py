@@ -96,6 +96,18 @@ class _BatchSize(click.ParamType):
     help="Of the decoder. bfloat16 is faster where the processor has it, and moves some pixels by a few grey levels.",
 )
 @click.option(
+    "--decoder",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw with a decoder of `hmeg export` made from --weights: .onnx, .pt2 (AOTInductor), .engine (TensorRT). The "
+    "last two are code: use files you trust only.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx", "aoti", "tensorrt"]),
+    help="What draws the images; any but torch needs a --decoder of its kind.  [default: by the suffix of --decoder]",
+)
+@click.option(
     "--batch-size",
     default="auto",
     show_default=True,
@@ -128,6 +140,8 @@ def command(
     size: int,
     device: str,
     precision: str,
+    decoder: Path | None,
+    runtime: str | None,
     batch_size: int | None,
     workers: int | None,
     shard_size: int | None,
@@ -154,7 +168,7 @@ def command(
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, precision, expression, seed, index and size only.
+    it looks like depends on weights, precision, runtime, expression, seed, index and size only.
 
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
     with the same files as if nothing had happened. If OUT holds a run with other settings, nothing is done unless
@@ -167,10 +181,13 @@ def command(
     if not split.replace("_", "a").replace("-", "a").isalnum() or not split.isascii():
         raise click.UsageError(f"--split may have letters, digits, _ and -, not {split!r}")
 
+    _check_runtime(runtime, decoder)
+
     # Only now: these import torch, and `hmeg generate --help` should not wait for it.
     import torch
 
     from hmeg.backends import BackendError
+    from hmeg.export.errors import Unavailable
     from hmeg.generation import inputs
     from hmeg.generation.engine import default_workers, draw
     from hmeg.generation.formats import FORMATS
@@ -201,10 +218,21 @@ def command(
                 entries = inputs.from_arguments(texts)
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
-            generator = load(weights, device, precision)
+            generator = load(weights, device, precision, decoder)
             generator.check(size, batch_size or 1)  # before anything is overwritten
             shard_size = shard_size or FORMATS[file_format].default_shard
-            settings = Settings(generator.weights, precision, seed, count, size, source, file_format, split, shard_size)
+            settings = Settings(
+                weights=generator.weights,
+                precision=generator.precision,
+                seed=seed,
+                count=count,
+                size=size,
+                source=source,
+                format=file_format,
+                split=split,
+                shard_size=shard_size,
+                runtime=generator.runtime,
+            )
             first_batch_size = batch_size or generator.fitting_batch_size()
             run = stack.enter_context(Run(out, settings, first_batch_size, overwrite))
             if run.manifest.complete:
@@ -223,8 +251,26 @@ def command(
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
         raise click.ClickException(_described(error, out)) from error
-    except (ValueError, BackendError) as error:
+    except (ValueError, BackendError, Unavailable) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check_runtime(runtime: str | None, decoder: Path | None) -> None:
+    """Whether --runtime and --decoder say the same."""
+    from hmeg.generation.decoder_file import KINDS, TORCH, kind_of
+
+    if decoder is None:
+        if runtime not in (None, TORCH):
+            suffix = next(suffix for suffix, kind in KINDS.items() if kind == runtime)
+            raise click.UsageError(
+                f"--runtime {runtime} needs the file it runs: --decoder FILE{suffix}; `hmeg export {runtime}` makes one"
+            )
+        return
+    kind = kind_of(decoder)
+    if kind is None:
+        raise click.UsageError(f"--decoder must be a file that ends in {', '.join(KINDS)}, got {decoder}")
+    if runtime not in (None, kind):
+        raise click.UsageError(f"{decoder} is run by {kind}, not by {runtime}; leave out --runtime")
 
 
 class _Progress:

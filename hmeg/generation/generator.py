@@ -18,6 +18,7 @@ from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 
 from .batching import fitting_batch, in_buckets
+from .decoder_file import TORCH, DecoderFile
 from .display import boxes_in_pixels, resize, to_pixels, upright
 from .noise import box_noise, image_noise
 from .sample import Sample
@@ -66,6 +67,8 @@ class Generator:
     name    what the weights are called in labels, beside their hash
     precision  "float32", or "bfloat16" for the decoder: faster on processors that multiply bfloat16, and coarser (boxes
                stay what they are, grey levels differ by a few)
+    decoder  an exported decoder (:func:`hmeg.generation.decoder_file.load_decoder`) that draws the images instead of
+             torch, on its own device and in its own precision; everything before it stays as it is
 
     Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
     so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
@@ -80,18 +83,25 @@ class Generator:
         device: str | torch.device = "auto",
         name: str = "model",
         precision: str = "float32",
+        decoder: DecoderFile | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         self.device = select_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
-        self.precision = precision
+        self.config = model.config
+        self.metadata = dict(model.metadata)
+        id_of_weights = model.weights_id or weights_id(model)
+        self.weights = f"{name}@{id_of_weights}"
+        self._decoder = decoder
+        if decoder is not None:
+            decoder.check(id_of_weights, name, precision)
+            self.precision, self.runtime = decoder.precision, decoder.label
+            return
+        self.precision, self.runtime = precision, TORCH
         self._image_model = self.model.image_model.for_inference()
         self._image_model.upsampler.to(PRECISIONS[precision])
         self._image_model.decoder.to(PRECISIONS[precision])
-        self.config = model.config
-        self.metadata = dict(model.metadata)
-        self.weights = f"{name}@{model.weights_id or weights_id(model)}"
 
     def __repr__(self) -> str:
         return f"Generator({self.weights}, device={str(self.device)!r})"
@@ -182,12 +192,20 @@ class Generator:
         noise = self._on_device(
             np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
         )
-        output = self._image_model(batch, noise, drawn_at, (native,), glyph_modes=modes)
-        images = output.images[native].float().cpu().numpy()
+        images = self._images(batch, noise, drawn_at, modes, native).float().cpu().numpy()
         return [
             self._sample(task, image, of_task, seed, size)
             for task, image, of_task in zip(tasks, images, boxes, strict=True)
         ]
+
+    def _images(
+        self, batch: GraphBatch, noise: torch.Tensor, boxes: torch.Tensor, modes: torch.Tensor | None, size: int
+    ) -> torch.Tensor:
+        if self._decoder is None:
+            output = self._image_model(batch, noise, boxes, (size,), glyph_modes=modes)
+            return output.images[size]
+        composition = self.model.image_model.compose(batch, boxes, modes)
+        return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
 
     def _sample(self, task: Task, image: np.ndarray, boxes: np.ndarray, seed: int, size: int) -> Sample:
         try:

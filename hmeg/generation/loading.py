@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from hmeg.model import HMEG
+
     from .generator import Generator
 
 SUFFIX = ".safetensors"
@@ -24,32 +26,66 @@ def bundled_weights() -> tuple[str, ...]:
 
 
 def load(
-    weights: str | os.PathLike[str] = "small", device: str | torch.device = "auto", precision: str = "float32"
+    weights: str | os.PathLike[str] = "small",
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    decoder: str | os.PathLike[str] | None = None,
 ) -> Generator:
     """A generator with the weights of that name, or of that file.
 
-    weights  the name of bundled weights, or the path of a .safetensors file (made by ``hmeg train pack``)
+    weights  the name of bundled weights, or the path of a .safetensors file (made by ``hmeg train pack``); or of an
+             exported decoder of bundled weights, which are then found by their id
     device   "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1"
-    precision  of the decoder: "float32", or "bfloat16" for speed (:class:`hmeg.generation.generator.Generator`)
+    precision  of the decoder: "float32", or "bfloat16" for speed (:class:`hmeg.generation.generator.Generator`); an
+               exported decoder has its own
+    decoder  a file of `hmeg export` that draws the images from layouts, in place of torch: .onnx, .pt2 (AOTInductor)
+             or .engine (TensorRT). A .pt2 or .engine is code: load files of people you trust only
 
     ``FileNotFoundError`` for a name or path that is not there, listing what is; ``ValueError`` for a damaged or foreign
-    file and for a device that is not there.
+    file, for a decoder of other weights and for a device that is not there; ``RuntimeError``, saying how to get it, if
+    the library that runs a decoder is missing.
     """
     from hmeg.devices import select_device
-    from hmeg.model.checkpoint import load_weights
 
+    from .decoder_file import kind_of, load_decoder
     from .generator import Generator
 
     chosen = select_device(device)
+    if decoder is None and kind_of(weights) is not None:
+        drawn_by = load_decoder(weights, chosen)
+        model, name = _bundled_with(drawn_by.runtime.metadata.weights_id, drawn_by.path)
+        return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
+    model, name = load_model(weights)
+    if decoder is None:
+        return Generator(model, chosen, name, precision)
+    drawn_by = load_decoder(decoder, chosen)
+    return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
+
+
+def load_model(weights: str | os.PathLike[str]) -> tuple[HMEG, str]:
+    """The model, and what its weights are called."""
+    from hmeg.model.checkpoint import load_weights
+
     name = os.fspath(weights)
     if name in bundled_weights():
         source = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
         with importlib.resources.as_file(source) as path:
-            return Generator(load_weights(path), chosen, name, precision)
+            return load_weights(path), name
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(_not_there(name))
-    return Generator(load_weights(path), chosen, path.name.removesuffix(SUFFIX), precision)
+    return load_weights(path), path.name.removesuffix(SUFFIX)
+
+
+def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
+    for name in bundled_weights():
+        model, _ = load_model(name)
+        if model.weights_id == weights_id:
+            return model, name
+    raise ValueError(
+        f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file too: "
+        f"hmeg.load('weights{SUFFIX}', decoder={decoder!r})"
+    )
 
 
 def _not_there(name: str) -> str:

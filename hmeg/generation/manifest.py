@@ -17,7 +17,8 @@ VERSION = "hmeg-run-1"
 class Settings:
     """Everything the samples of a run depend on, and the form they are written in.
 
-    source  what the expressions are: a count of random ones, or the sha256 digest of a file or of arguments
+    source   what the expressions are: a count of random ones, or the sha256 digest of a file or of arguments
+    runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     """
 
     weights: str
@@ -29,6 +30,7 @@ class Settings:
     format: str
     split: str
     shard_size: int
+    runtime: str = "torch"  # runs of before there were others do not say
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""
