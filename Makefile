@@ -33,9 +33,16 @@ demo: $(VENV)/hmeg.stamp
 test: $(VENV)/hmeg.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: $(VENV)/hmeg.stamp
+# Type stubs of TensorRT, for mypy alone: in .venv their folder would pass for TensorRT, which they depend on (2 GB).
+$(VENV)/stubs.stamp: $(VENV)/hmeg.stamp tests/tensorrt_stubs.py
+	rm -rf $(VENV)/stubs
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/stubs tensorrt-stubs==10.13.0.35.1
+	$(BIN)/python tests/tensorrt_stubs.py $(VENV)/stubs
+	touch $@
+
+lint: $(VENV)/hmeg.stamp $(VENV)/stubs.stamp
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
 
 clean:
 	rm -rf build dist out .venv *.egg-info hmeg/_C*.so

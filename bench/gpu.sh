@@ -7,7 +7,8 @@
 #   ceilings   copy bandwidth and product rates, to hold every kernel against
 #   test       the operators' suites on the backends cuda and triton, then everything else
 #   sanitize   the small cases under compute-sanitizer: memcheck, racecheck
-#   raster, message, train, generate   that group of benchmarks; JSON and table (those that `python -m bench --list` names)
+#   raster, message, train, generate, export
+#              that group of benchmarks; JSON and table (those that `python -m bench --list` names)
 #
 # Without PART: all of them. Every part stops after LIMIT seconds (default 480). The last lines are a table of the parts;
 # the exit status is 1 if one of them failed. PYTHON names the interpreter (default python3); it must have torch, triton,
@@ -20,7 +21,7 @@ OUT=${1:-out/gpu}
 shift || true
 PYTHON=${PYTHON:-python3}
 LIMIT=${LIMIT:-480}
-BENCHES="raster message train generate"
+BENCHES="raster message train generate export"
 ALL="build ceilings test sanitize $BENCHES"
 PARTS=${*:-$ALL}
 for part in $PARTS; do

@@ -39,7 +39,7 @@ def gpu(python: Path | str, *arguments: str, **environment: str) -> subprocess.C
 def test_help_names_every_part(pretender: Path) -> None:
     shown = gpu(pretender, "--help")
     assert shown.returncode == 0
-    for part in ("build", "ceilings", "test", "sanitize", "raster", "message", "train", "generate"):
+    for part in ("build", "ceilings", "test", "sanitize", "raster", "message", "train", "generate", "export"):
         assert part in shown.stdout
 
 

@@ -23,7 +23,8 @@ How a runtime is found: a file's suffix names its kind. :func:`load_runtime` loo
 (module, the function of it that loads), and imports the module only then, because each needs a library that may not be
 installed. A loader is called as ``load(path, device)`` and raises ``FileNotFoundError`` where there is no file,
 ``ValueError``, beginning with the path, for a file that is corrupt, foreign, made for another device or not a decoder,
-and ``RuntimeError``, naming the extra that brings it, where a library is missing. A new kind of file is one line there.
+and ``Unavailable``, a ``RuntimeError`` that names the extra that brings it, where a library is missing. A new kind of
+file is one line there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ from .metadata import ExportMetadata
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # suffix -> (module, its loading function)
-RUNTIMES: dict[str, tuple[str, str]] = {}
+RUNTIMES: dict[str, tuple[str, str]] = {
+    ".pt2": ("hmeg.export.aoti.runtime", "load"),
+    ".engine": ("hmeg.export.trt.runtime", "load"),
+}
 
 
 class Runtime(Protocol):

@@ -7,7 +7,9 @@ import click
 from hmeg.cli.lazy import LazyGroup
 
 # sub-command -> (module, one-line help)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "aoti": ("hmeg.cli.export.aoti", "The decoder as compiled code for this machine (.pt2, AOTInductor)."),
+}
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)

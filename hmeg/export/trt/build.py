@@ -14,7 +14,7 @@ from hmeg.generation.files import write_whole
 
 from ..errors import Unavailable
 from ..metadata import ExportMetadata
-from .library import last_words, new_logger, require_tensorrt, sides, tensorrt_major
+from .library import indexed_gpu, last_words, new_logger, require_tensorrt, sides, tensorrt_major
 from .profiles import DEFAULT_PROFILES, BatchProfile, check_profiles
 from .sidecar import SUFFIX, EngineTensor, Gpu, Sidecar, write_engine
 
@@ -51,7 +51,7 @@ def build_engine(
     check_profiles(profiles)
     if out.suffix != SUFFIX:
         raise ValueError(f"an engine's name ends in {SUFFIX}, got {out}")
-    device = torch.device("cuda") if device is None else device
+    device = indexed_gpu(torch.device("cuda") if device is None else device)
     with torch.cuda.device(device):
         return _build(onnx_path, metadata, out, profiles, timing_cache, tf32, device, tell)
 

@@ -55,6 +55,11 @@ def _major(version: str) -> int | None:
     return int(first) if first.isdecimal() else None
 
 
+def indexed_gpu(device: torch.device) -> torch.device:
+    """The GPU with its number: "cuda" is whichever is current, and an engine must not move when that changes."""
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
 def tensorrt_major() -> int:
     """10 or 11."""
     import tensorrt as trt

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import Unavailable
 from ..metadata import ExportMetadata
 from ..runtime import DTYPES, checked_inputs, image_name
-from .library import last_words, new_logger, require_tensorrt, sides
+from .library import indexed_gpu, last_words, new_logger, require_tensorrt, sides
 from .profiles import parts
 from .sidecar import EngineTensor, Gpu, check_tensors, checked_engine
 
@@ -38,8 +38,7 @@ class TensorRTRuntime:
         self._name = os.fspath(path)
         if device.type != "cuda":
             raise ValueError(f"{self._name}: an engine runs on an NVIDIA GPU, not on {device}")
-        # "cuda" is whichever GPU is current; the engine must not move when that changes.
-        self._device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        self._device = indexed_gpu(device)
         with torch.cuda.device(self._device):
             self._sidecar, content = checked_engine(path, trt.__version__, Gpu.of(self._device))
             if self.metadata.part != "decoder":
