@@ -70,7 +70,7 @@ def test_images_are_torchs(compiled, weights):
 
 
 def test_a_run_draws_with_it(compiled, weights, tmp_path):
-    drawing = ("generate", "--latex", "x^2 + 1", "--latex", r"\frac{a}{b}", "--size", 64, "--seed", 3, "--device", "cpu")
+    drawing = ("generate", "--latex", "x^2 + 1", "--latex", r"\frac{a}{b}", "--size=64", "--seed=3", "--device=cpu")
     torchs = invoke(*drawing, "--weights", weights, "--out", tmp_path / "torch")
     assert torchs.exit_code == 0, torchs.output
     its = invoke(*drawing, "--weights", weights, "--decoder", compiled, "--runtime", "aoti", "--out", tmp_path / "aoti")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.tensorrt_stubs import main, repaired
 
 STUBS = """import typing

@@ -43,11 +43,11 @@ class DecoderFile:
             raise ValueError(f"{self.path}: holds the part {metadata.part!r}; drawing needs one of --part decoder")
         if metadata.weights_id != weights_id:
             raise ValueError(
-                f"{self.path}: made from weights {metadata.weights_id}, and {weights} are {weights_id}; give the weights "
-                "it was made from, for layouts must come from the same"
+                f"{self.path}: made from weights {metadata.weights_id}, and {weights} are {weights_id}; give the "
+                "weights it was made from, for layouts must come from the same"
             )
         if precision not in ("float32", self.precision):
-            raise ValueError(f"{self.path}: computes in {self.precision}, not in {precision}; its precision is built in")
+            raise ValueError(f"{self.path}: computes in {self.precision}, not in {precision}; that is built in")
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:

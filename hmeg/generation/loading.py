@@ -83,7 +83,7 @@ def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
         if model.weights_id == weights_id:
             return model, name
     raise ValueError(
-        f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file too: "
+        f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file: "
         f"hmeg.load('weights{SUFFIX}', decoder={decoder!r})"
     )
 
