@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 _SHOWN_REJECTIONS = 5
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # always images/s, never s/image
 _LARGEST_BATCH = 4096
+_MOST_ACTORS = 100_000
 
 
-class _BatchSize(click.ParamType):
-    """A positive number or ``auto`` (None)."""
+class _NumberOrAuto(click.ParamType):
+    """A number from 1 to ``largest``, or ``auto`` (None)."""
 
     name = "N|auto"
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if value == "auto":
             return None
         if isinstance(value, int):
             return value
-        if not str(value).isdecimal() or not 1 <= int(str(value)) <= _LARGEST_BATCH:
-            self.fail(f"{value!r} is neither a number from 1 to {_LARGEST_BATCH} nor auto", param, ctx)
+        if not str(value).isdecimal() or not 1 <= int(str(value)) <= self._largest:
+            self.fail(f"{value!r} is neither a number from 1 to {self._largest} nor auto", param, ctx)
         return int(str(value))
 
 
@@ -111,7 +116,7 @@ class _BatchSize(click.ParamType):
     "--batch-size",
     default="auto",
     show_default=True,
-    type=_BatchSize(),
+    type=_NumberOrAuto(_LARGEST_BATCH),
     help="Samples computed together on a GPU, auto: as memory allows; the CPU computes one at a time.",
 )
 @click.option(
@@ -125,6 +130,30 @@ class _BatchSize(click.ParamType):
     type=click.IntRange(1, 1_000_000),
     metavar="N",
     help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, else 1000]",
+)
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="Who draws: this process, or actors on the machines of a Ray cluster (pip install 'hmeg[ray]').",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT|auto",
+    help="Head of the Ray cluster; auto: the one this machine is in.  [default: RAY_ADDRESS, else this machine alone]",
+)
+@click.option(
+    "--ray-actors",
+    type=_NumberOrAuto(_MOST_ACTORS),
+    help="Processes that draw.  [default: auto, as many as the cluster has room for]",
+)
+@click.option("--cpus-per-actor", type=click.IntRange(1, 1024), metavar="N", help="Threads of each.  [default: 1]")
+@click.option(
+    "--gpus-per-actor",
+    type=click.FloatRange(0, 64),
+    metavar="N",
+    help="GPUs of each; 0.5: two share one.  [default: 1 if the cluster has GPUs, else 0]",
 )
 @click.option("--overwrite", is_flag=True, help="Remove the samples of an earlier run from --out first.")
 def command(
@@ -145,6 +174,11 @@ def command(
     batch_size: int | None,
     workers: int | None,
     shard_size: int | None,
+    engine: str,
+    ray_address: str | None,
+    ray_actors: int | None,
+    cpus_per_actor: int | None,
+    gpus_per_actor: float | None,
     overwrite: bool,
 ) -> None:
     """Draw handwritten images of expressions, with labels.
@@ -173,6 +207,9 @@ def command(
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
     with the same files as if nothing had happened. If OUT holds a run with other settings, nothing is done unless
     --overwrite is given; two runs are never mixed. Files of other names stay untouched.
+
+    With --engine ray this process reads, writes and keeps order; actors draw. Noise and labels are the same, and a run
+    that one engine began may be finished by the other.
     """
     given = {"--latex": bool(texts), "--input": input_path is not None, "--random": random_count is not None}
     if sum(given.values()) != 1:
@@ -182,6 +219,10 @@ def command(
         raise click.UsageError(f"--split may have letters, digits, _ and -, not {split!r}")
 
     _check_runtime(runtime, decoder)
+    if engine == "ray":
+        _check_for_ray(device, workers, input_path, decoder or weights, gpus_per_actor)
+    else:
+        _check_for_local(ray_address, ray_actors, cpus_per_actor, gpus_per_actor)
 
     # Only now: these import torch, and `hmeg generate --help` should not wait for it.
     import torch
@@ -191,14 +232,16 @@ def command(
     from hmeg.generation import inputs
     from hmeg.generation.engine import default_workers, draw
     from hmeg.generation.formats import FORMATS
-    from hmeg.generation.loading import load
+    from hmeg.generation.loading import load, read_weights
     from hmeg.generation.manifest import Settings
+    from hmeg.generation.ray_engine import cluster as ray_cluster
+    from hmeg.generation.ray_engine import drawing as ray_drawing
     from hmeg.generation.run import STANDARD_INPUT, Run
 
     try:
         with contextlib.ExitStack() as stack:
             total: int | None
-            entries: Iterator[Entry]
+            read: Callable[[], Iterator[Entry]]
             if input_path is not None and not input_path.is_file():
                 # a pipe can be read only once, so nobody knows how much will come
                 total, source = None, STANDARD_INPUT
@@ -209,16 +252,18 @@ def command(
                 total, source = random_count, f"{random_count} random expressions"
             else:
                 total, source = len(texts), f"arguments with sha256 {_digest(texts)[:16]}"
-            if input_path is not None:
+            if source == STANDARD_INPUT:
                 file = stack.enter_context(click.open_file(str(input_path), "rb"))
-                entries = inputs.from_file(cast("BinaryIO", file))
+                read = partial(inputs.from_file, cast("BinaryIO", file))
+            elif input_path is not None:
+                read = partial(inputs.from_path, input_path.absolute())
             elif random_count is not None:
-                entries = inputs.from_grammar(random_count, seed)
+                read = partial(inputs.from_grammar, random_count, seed)
             else:
-                entries = inputs.from_arguments(texts)
+                read = partial(inputs.from_arguments, texts)
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
-            generator = load(weights, device, precision, decoder)
+            generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder)
             generator.check(size, batch_size or 1)  # before anything is overwritten
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
@@ -233,20 +278,32 @@ def command(
                 shard_size=shard_size,
                 runtime=generator.runtime,
             )
-            first_batch_size = batch_size or generator.fitting_batch_size()
+            if engine == "ray":
+                cluster = stack.enter_context(
+                    ray_cluster.connected(ray_address, ray_actors, cpus_per_actor or 1, gpus_per_actor)
+                )
+                click.echo(str(cluster))
+                sent = ray_drawing.Weights(*read_weights(weights))
+                first_batch_size = batch_size or ray_drawing.fitting_batch_size(cluster, sent, settings)
+            else:
+                first_batch_size = batch_size or generator.fitting_batch_size()
             run = stack.enter_context(Run(out, settings, first_batch_size, overwrite))
             if run.manifest.complete:
                 click.echo(f"{out} holds this run already, complete: {_number(run.written, 'image')}")
             with _Progress(run, total) as progress:
-                draw(
-                    generator,
-                    run,
-                    entries,
-                    batch_size or run.manifest.batch_size,
-                    default_workers(generator.device.type) if workers is None else workers,
-                    progress.written,
-                    progress.rejected,
-                )
+                together = batch_size or run.manifest.batch_size
+                if engine == "ray":
+                    ray_drawing.draw(cluster, sent, run, read, together, progress.written, progress.rejected)
+                else:
+                    draw(
+                        generator,
+                        run,
+                        read(),
+                        together,
+                        default_workers(generator.device.type) if workers is None else workers,
+                        progress.written,
+                        progress.rejected,
+                    )
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
@@ -271,6 +328,29 @@ def _check_runtime(runtime: str | None, decoder: Path | None) -> None:
         raise click.UsageError(f"--decoder must be a file that ends in {', '.join(KINDS)}, got {decoder}")
     if runtime not in (None, kind):
         raise click.UsageError(f"{decoder} is run by {kind}, not by {runtime}; leave out --runtime")
+
+
+def _check_for_ray(
+    device: str, workers: int | None, input_path: Path | None, drawn_by: str | Path, gpus: float | None
+) -> None:
+    """Whether the options make sense where others draw; ``drawn_by`` is the file of the decoder."""
+    from hmeg.generation.decoder_file import kind_of
+
+    if kind_of(drawn_by) is not None:
+        raise click.UsageError(f"{drawn_by} is for --engine local; with ray, the networks run in torch")
+    if device != "auto":
+        raise click.UsageError("--device is for --engine local; with ray, --gpus-per-actor says who draws on a GPU")
+    if workers is not None:
+        raise click.UsageError("--workers is for --engine local; with ray, the actors encode what they draw")
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise click.UsageError(f"--gpus-per-actor may be a part of one GPU or whole GPUs, not {gpus:g}")
+    if input_path is not None and not input_path.is_file():
+        raise click.UsageError("--engine ray reads a file, not a pipe: write the expressions to one first")
+
+
+def _check_for_local(*ray_options: object) -> None:
+    if any(option is not None for option in ray_options):
+        raise click.UsageError("--ray-address, --ray-actors, --cpus-per-actor and --gpus-per-actor need --engine ray")
 
 
 class _Progress:

@@ -50,10 +50,7 @@ def draw(
         missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
         with Encoder(run.format.encode, workers) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
-                while run.next_shard < number:  # a refused expression with more samples than a shard leaves gaps
-                    run.begin(run.next_shard)
-                    run.commit()
-                run.begin(number)
+                run.begin(number)  # a refused expression with more samples than a shard leaves gaps
                 samples = generator.stream(tasks(of_shard), settings.seed, settings.size, batch_size)
                 for sample, encoded in encoder.encoded(samples):
                     run.write(sample, encoded)

@@ -44,6 +44,12 @@ def from_grammar(count: int, seed: int) -> Iterator[Entry]:
     return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
 
 
+def from_path(path: Path) -> Iterator[Entry]:
+    """:func:`from_file` of the file at ``path``, which is open as long as it is read."""
+    with path.open("rb") as file:
+        yield from from_file(file)
+
+
 def from_file(file: BinaryIO) -> Iterator[Entry]:
     """The lines of a file, UTF-8 with or without a byte order mark; blank lines are counted, but yield nothing.
 

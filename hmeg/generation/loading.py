@@ -88,6 +88,18 @@ def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
     )
 
 
+def read_weights(weights: str | os.PathLike[str]) -> tuple[str, bytes]:
+    """Name and content of the file that :func:`load` would read, to be loaded on another machine."""
+    name = os.fspath(weights)
+    if name in bundled_weights():
+        file = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
+        return file.name, file.read_bytes()
+    path = Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(_not_there(name))
+    return path.name, path.read_bytes()
+
+
 def _not_there(name: str) -> str:
     bundled = bundled_weights()
     there = f"bundled are: {', '.join(bundled)}" if bundled else "none are bundled with this installation"

@@ -76,7 +76,10 @@ class Run:
         return len(self.manifest.shards)
 
     def begin(self, number: int) -> None:
-        """Start shard ``number``, which must be the next one."""
+        """Start shard ``number``; shards before it that nothing falls into are finished, empty."""
+        while self.next_shard < number:
+            self.begin(self.next_shard)
+            self.commit()
         assert number == self.next_shard
         if self._last_commit is None:
             self._last_commit = time.perf_counter()

@@ -1,0 +1,146 @@
+"""Connects to a Ray cluster, and says what is there in words that people can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+OWN, FOUND = "local", "auto"  # in place of an address, as Ray calls them
+ANSWER_SECONDS = 10
+NOT_INSTALLED = "--engine ray needs Ray, which is not installed: pip install 'hmeg[ray]'"
+
+
+class ClusterError(ValueError):
+    """The cluster cannot do what is asked for; the message says why and what helps."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster this process is connected to, and the actors it shall run.
+
+    room     how many such actors its nodes hold, if nobody else uses them
+    actors   how many there shall be
+    cpus, gpus  that each has for itself; part of a GPU is shared with others
+    """
+
+    address: str
+    nodes: int
+    room: int
+    actors: int
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        each = _number(self.cpus, "CPU") + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        nodes, actors = _number(self.nodes, "node"), _number(self.actors, "actor")
+        short = "" if self.actors <= self.room else f"; there is room for {self.room} of them now"
+        return f"Ray at {self.address}, {nodes}: {actors} with {each} each{short}"
+
+
+@contextlib.contextmanager
+def connected(address: str | None, actors: int | None, cpus: int, gpus: float | None) -> Iterator[Cluster]:
+    """A connection to a cluster, cut at the end, which ends the run's actors too.
+
+    address  ``host:port`` of the cluster's head, or ``auto`` for the cluster this machine was made part of; None: what
+             RAY_ADDRESS says, else a Ray of its own on this machine, which ends with the connection
+    actors   None: as many as there is room for
+    gpus     None: 1 if the cluster has any, else 0
+
+    Meanwhile SIGTERM is a KeyboardInterrupt. :class:`ClusterError` where Ray is missing, does not answer or has no
+    node that holds such an actor.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ClusterError(NOT_INSTALLED) from error
+    address = address or os.environ.get("RAY_ADDRESS") or OWN
+    if address not in (OWN, FOUND):
+        _check_answers(address)
+    # Ray Data provokes an alarming line of Ray's own at every start; what goes wrong comes as an exception.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        ray.init(
+            address=address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False if address == OWN else None,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"no connection to a Ray cluster ({address}): {_first_line(error)}") from error
+    try:
+        # After init, which sets a handler of its own: a stack dump and an end without a word.
+        with _terminated_like_interrupted():
+            yield _surveyed(ray.get_runtime_context().gcs_address, ray.nodes(), actors, cpus, gpus)
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """:class:`ClusterError` for an address that is none or where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise ClusterError(
+            f"{address!r} is no address of a Ray cluster: give host:port of its head, and call hmeg on a machine of "
+            "the cluster (`ray start --address=HOST:PORT --num-cpus=0` makes this one part of it)"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({error}); `ray start --head` starts one and tells its address"
+        ) from error
+
+
+def _surveyed(address: str, nodes: list[dict[str, Any]], actors: int | None, cpus: int, gpus: float | None) -> Cluster:
+    """The cluster of these nodes (as ``ray.nodes()`` lists them)."""
+    has = [node["Resources"] for node in nodes if node["Alive"]]
+    if gpus is None:
+        gpus = 1.0 if any(resources.get("GPU", 0) for resources in has) else 0.0
+    room = sum(_fitting(resources, cpus, gpus) for resources in has)
+    if not room:
+        wanted = _number(cpus, "CPU") + (f" and {gpus:g} GPU" if gpus else "")
+        there = "; ".join(f"{r.get('CPU', 0):g} CPUs, {r.get('GPU', 0):g} GPUs" for r in has)
+        raise ClusterError(
+            f"no node of the Ray cluster at {address} holds an actor with {wanted} (--cpus-per-actor, "
+            f"--gpus-per-actor); its nodes have: {there}"
+        )
+    return Cluster(address, len(has), room, actors or room, cpus, gpus)
+
+
+def _fitting(resources: dict[str, float], cpus: int, gpus: float) -> int:
+    by_cpu = resources.get("CPU", 0) // cpus
+    if not gpus:
+        return int(by_cpu)
+    whole = resources.get("GPU", 0)
+    # an actor's part of a GPU lies on one GPU
+    by_gpu = whole // gpus if gpus >= 1 else whole * math.floor(1 / gpus + 1e-9)
+    return int(min(by_cpu, by_gpu))
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[[int, FrameType | None], Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
