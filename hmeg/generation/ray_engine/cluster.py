@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -66,6 +66,7 @@ def connected(address: str | None, actors: int | None, cpus: int, gpus: float | 
         _check_answers(address)
     # Ray Data provokes an alarming line of Ray's own at every start; what goes wrong comes as an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    handler_before = signal.getsignal(signal.SIGTERM)  # Ray sets its own, which ends without a word
     try:
         ray.init(
             address=address,
@@ -76,11 +77,11 @@ def connected(address: str | None, actors: int | None, cpus: int, gpus: float | 
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"no connection to a Ray cluster ({address}): {_first_line(error)}") from error
     try:
-        # After init, which sets a handler of its own: a stack dump and an end without a word.
-        with _terminated_like_interrupted():
-            yield _surveyed(ray.get_runtime_context().gcs_address, ray.nodes(), actors, cpus, gpus)
+        signal.signal(signal.SIGTERM, _interrupt)
+        yield _surveyed(ray.get_runtime_context().gcs_address, ray.nodes(), actors, cpus, gpus)
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, handler_before)
 
 
 def _check_answers(address: str) -> None:
@@ -125,16 +126,8 @@ def _fitting(resources: dict[str, float], cpus: int, gpus: float) -> int:
     return int(min(by_cpu, by_gpu))
 
 
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before: Callable[[int, FrameType | None], Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _number(count: int, what: str) -> str:

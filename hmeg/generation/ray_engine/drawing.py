@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hmeg
 
@@ -49,16 +50,17 @@ def draw(
     """
     if not run.manifest.complete:
         results = _results(cluster, weights, run.settings, read, run.next_shard, batch_size)
-        for number, of_shard in itertools.groupby(results, lambda result: result.shard):
-            run.begin(number)
-            for result in of_shard:
-                for rejection in result.rejections:
-                    run.reject(rejection.entry.line, rejection.entry.text, rejection.reason)
-                    on_rejection(rejection.entry, rejection.reason)
-                for sample, encoded in result.samples:
-                    run.write(sample, encoded)
-                    on_sample(sample)
-            run.commit()
+        with contextlib.closing(results):  # at once, whatever happens: as long as it lives, actors draw
+            for number, of_shard in itertools.groupby(results, lambda result: result.shard):
+                run.begin(number)
+                for result in of_shard:
+                    for rejection in result.rejections:
+                        run.reject(rejection.entry.line, rejection.entry.text, rejection.reason)
+                        on_rejection(rejection.entry, rejection.reason)
+                    for sample, encoded in result.samples:
+                        run.write(sample, encoded)
+                        on_sample(sample)
+                run.commit()
     run.finish()
 
 
@@ -99,7 +101,7 @@ def _results(
     read: Callable[[], Iterable[Entry]],
     first_shard: int,
     batch_size: int,
-) -> Iterator[DrawnBlock]:
+) -> Generator[DrawnBlock, None, None]:
     """What has become of every block, in the order of the blocks."""
     import ray
     import ray.data
@@ -113,7 +115,7 @@ def _results(
     def rows(_: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return ({"block": packed(block)} for block in blocks(read(), settings, first_shard, batch_size))
 
-    results = (
+    dataset = (
         ray.data.from_items([0])
         .flat_map(rows, num_cpus=0, label_selector=here)
         .map_batches(
@@ -124,14 +126,15 @@ def _results(
             num_cpus=cluster.cpus,
             num_gpus=cluster.gpus,
         )
-        .iter_rows()
     )
+    rows_out = cast("Generator[dict[str, Any], None, None]", iter(dataset.iter_rows()))
     try:
-        for row in results:
-            result: DrawnBlock = unpacked(row["block"])
-            if result.problem is not None:
-                raise ValueError(result.problem)
-            yield result
+        with contextlib.closing(rows_out) as results:
+            for row in results:
+                result: DrawnBlock = unpacked(row["block"])
+                if result.problem is not None:
+                    raise ValueError(result.problem)
+                yield result
     except ray.exceptions.RayError as error:
         raise ClusterError(_in_words(error)) from error
 
