@@ -168,6 +168,7 @@ def test_errors_of_ray_in_words(text, wanted):
         (["--engine", "ray", "--workers", "2"], "--workers is for --engine local"),
         (["--engine", "ray", "--gpus-per-actor", "1.5"], "whole GPUs, not 1.5"),
         (["--engine", "ray", "--ray-actors", "0"], "neither a number from 1"),
+        (["--engine", "ray", "--weights", "small.onnx"], "small.onnx is for --engine local"),
         (["--ray-actors", "2"], "need --engine ray"),
         (["--ray-address", "head:6379"], "need --engine ray"),
         (["--gpus-per-actor", "0"], "need --engine ray"),
