@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     BOXES = 0
     IMAGE = 1
     EXPRESSION = 2
+    VARIATION = 3
     EVALUATION = 16
 
 

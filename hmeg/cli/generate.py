@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 from tqdm import tqdm
 
+from hmeg.generation.augmentation.plan import NONE, chosen, varying
+
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
     from hmeg.generation.run import Run
@@ -89,6 +91,14 @@ class _NumberOrAuto(click.ParamType):
     type=click.IntRange(1),
     metavar="PIXELS",
     help="Side of the images. 64, 128 and 256 are drawn natively, other sizes up to 256 scaled down.",
+)
+@click.option(
+    "--augment",
+    default="none",
+    show_default=True,
+    metavar="none|light|paper|camera|FILE",
+    help="Vary the images, boxes along (pip install 'hmeg[augment]'): light is slant, scale and weight of strokes, "
+    "paper and camera add theirs; or a YAML list of kornia's operations.",
 )
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="auto: the GPU if there is one."
@@ -167,6 +177,7 @@ def command(
     count: int,
     seed: int,
     size: int,
+    augment: str,
     device: str,
     precision: str,
     decoder: Path | None,
@@ -194,7 +205,7 @@ def command(
     \b
     OUT/labels.jsonl       one object a sample: image, latex, tokens, symbols, boxes (pixels: x0 y0 x1 y1),
                            relations (subject, object, name), symlg, ink, seed, index, weights;
-                           line as well for samples from --input
+                           line as well for samples from --input, augment with --augment
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
     OUT/contact_sheet.png  the first samples on one page
     OUT/manifest.json      settings and finished shards
@@ -202,7 +213,7 @@ def command(
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, precision, runtime, expression, seed, index and size only.
+    it looks like depends on weights, precision, runtime, expression, seed, index, size and --augment only.
 
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
     with the same files as if nothing had happened. If OUT holds a run with other settings, nothing is done unless
@@ -265,6 +276,7 @@ def command(
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder)
             generator.check(size, batch_size or 1)  # before anything is overwritten
+            augment = _checked_augment(augment, size, generator.config.image_channels)
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
                 weights=generator.weights,
@@ -277,6 +289,7 @@ def command(
                 split=split,
                 shard_size=shard_size,
                 runtime=generator.runtime,
+                augment=augment,
             )
             if engine == "ray":
                 cluster = stack.enter_context(
@@ -351,6 +364,14 @@ def _check_for_ray(
 def _check_for_local(*ray_options: object) -> None:
     if any(option is not None for option in ray_options):
         raise click.UsageError("--ray-address, --ray-actors, --cpus-per-actor and --gpus-per-actor need --engine ray")
+
+
+def _checked_augment(augment: str, size: int, channels: int) -> str:
+    """What ``--augment`` stands for in settings, tried on a blank image."""
+    setting = chosen(augment)
+    if setting != NONE:
+        varying().check(setting, size, channels)
+    return setting
 
 
 class _Progress:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+
+from .augmentation.plan import NONE, varying
+
+if TYPE_CHECKING:
+    from .augmentation.vary import Variation
 
 
 def grey(array: np.ndarray) -> np.ndarray:
@@ -28,6 +35,16 @@ def _encoded(array: np.ndarray, file_format: str) -> bytes:
     target = io.BytesIO()
     Image.fromarray(array).save(target, format=file_format)
     return target.getvalue()
+
+
+def varied_and_encoded(
+    augment: str, encode: Callable[[np.ndarray], Any], array: np.ndarray, boxes: np.ndarray, seed: int, index: int
+) -> tuple[Variation | None, Any]:
+    """What ``augment`` (:mod:`hmeg.generation.augmentation.plan`) makes of an image, None for nothing, encoded."""
+    if augment == NONE:
+        return None, encode(array)
+    variation = varying().vary(augment, array, boxes, seed, index)  # imports torch, which other runs do not need here
+    return variation, encode(variation.array)
 
 
 def leave_interrupts_to_parent() -> None:

@@ -8,16 +8,21 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import encoding
+from .augmentation.plan import NONE
 from .generator import Generator, Task
 from .inputs import Entry, Rejection, pieces
 from .run import Run
 from .sample import Sample
+
+if TYPE_CHECKING:
+    from .augmentation.vary import Variation
 
 ENCODED_AHEAD = 32  # samples a worker may be behind
 
@@ -48,7 +53,7 @@ def draw(
 
     if not run.manifest.complete:
         missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
-        with Encoder(run.format.encode, workers) as encoder:
+        with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
                 samples = generator.stream(tasks(of_shard), settings.seed, settings.size, batch_size)
@@ -60,14 +65,16 @@ def draw(
 
 
 class Encoder:
-    """Encodes images, in other processes if there are to be any, and gives them back in order.
+    """Varies and encodes images, in other processes if there are to be any, and gives them back in order.
 
     The processes are started anew (spawned): a copy of a process that computes on a GPU or in threads may not work.
     ``encode`` must be importable there, from a module that imports no torch.
+
+    augment  as in :class:`hmeg.generation.manifest.Settings`
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], Any], workers: int) -> None:
-        self._encode = encode
+    def __init__(self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE) -> None:
+        self._work = partial(encoding.varied_and_encoded, augment, encode)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = (
             ProcessPoolExecutor(
@@ -87,20 +94,25 @@ class Encoder:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def encoded(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
-        """Every sample with its encoded image; reads a bounded number ahead."""
+        """Every sample, varied, with its encoded image; reads a bounded number ahead."""
         if self._pool is None:
             for sample in samples:
-                yield sample, self._encode(sample.array)
+                variation, encoded = self._work(sample.array, sample.boxes, sample.seed, sample.index)
+                yield sample.varied(variation), encoded
             return
-        waiting: deque[tuple[Sample, Future[Any]]] = deque()
+        waiting: deque[tuple[Sample, Future[tuple[Variation | None, Any]]]] = deque()
         for sample in samples:
-            waiting.append((sample, self._pool.submit(self._encode, sample.array)))
+            future = self._pool.submit(self._work, sample.array, sample.boxes, sample.seed, sample.index)
+            waiting.append((sample, future))
             while len(waiting) > self._ahead or (waiting and waiting[0][1].done()):
-                done, future = waiting.popleft()
-                yield done, future.result()
+                yield _finished(*waiting.popleft())
         while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+            yield _finished(*waiting.popleft())
+
+
+def _finished(sample: Sample, future: Future[tuple[Variation | None, Any]]) -> tuple[Sample, Any]:
+    variation, encoded = future.result()
+    return sample.varied(variation), encoded
 
 
 def default_workers(device_type: str) -> int:

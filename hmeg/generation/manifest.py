@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .augmentation.plan import NONE
 from .files import write_whole
 
 MANIFEST = "manifest.json"
@@ -19,6 +20,7 @@ class Settings:
 
     source   what the expressions are: a count of random ones, or the sha256 digest of a file or of arguments
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
+    augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
     """
 
     weights: str
@@ -31,6 +33,7 @@ class Settings:
     split: str
     shard_size: int
     runtime: str = "torch"  # runs of before there were others do not say
+    augment: str = NONE
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""

@@ -199,6 +199,7 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
         ("seed", str(settings.seed)),
         ("size", f"{settings.size} pixels"),
         ("precision of the decoder", settings.precision),
+        ("variation", settings.augment),
         ("format", settings.format),
         ("split", settings.split),
         ("shards", f"{len(manifest.shards):,} of {settings.shard_size:,} indices"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,9 @@ from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.label_graph import write_symlg
 from hmeg.graph.tree import NotATreeError
+
+if TYPE_CHECKING:
+    from .augmentation.vary import Variation
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,7 @@ class Sample:
     seed, index  what its noise was drawn from
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
+    augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
     """
 
     array: np.ndarray
@@ -35,6 +39,13 @@ class Sample:
     index: int
     weights: str
     line: int | None = None
+    augment: list[dict[str, Any]] | None = None
+
+    def varied(self, variation: Variation | None) -> Sample:
+        """The sample with its image and boxes varied; itself for None."""
+        if variation is None:
+            return self
+        return replace(self, array=variation.array, boxes=variation.boxes, augment=variation.parameters)
 
     @property
     def image(self) -> Image.Image:
@@ -78,4 +89,6 @@ class Sample:
         }
         if self.line is not None:
             label["line"] = self.line
+        if self.augment is not None:
+            label["augment"] = self.augment
         return label
