@@ -200,6 +200,7 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
         ("size", f"{settings.size} pixels"),
         ("precision of the decoder", settings.precision),
         ("variation", settings.augment),
+        ("runtime", settings.runtime),
         ("format", settings.format),
         ("split", settings.split),
         ("shards", f"{len(manifest.shards):,} of {settings.shard_size:,} indices"),
