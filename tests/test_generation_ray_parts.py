@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from hmeg.cli.generate import command
 from hmeg.generation import encoding
+from hmeg.generation.augmentation.vary import vary
 from hmeg.generation.batching import BATCHES_AHEAD, in_buckets
 from hmeg.generation.generator import Generator
 from hmeg.generation.inputs import Entry, Rejection, pieces
@@ -71,6 +72,19 @@ def test_drawer_draws_what_the_generator_draws(weights):
         assert got.label() == local.label()
         np.testing.assert_array_equal(got.array, local.array)
         assert encoded == encoding.png(local.array)
+
+
+def test_drawer_varies_what_it_draws(weights):
+    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), ())
+    varied = recipe(settings=settings(augment="light"))
+    drawn = unpacked(packed(Drawer(varied, lambda: weights, "here").draw(block)))
+    plain = tiny()[1].stream(block.tasks, 1, 32)
+    for (got, encoded), local in zip(drawn.samples, plain, strict=True):
+        wanted = vary("light", local.array, local.boxes, 1, local.index)
+        np.testing.assert_array_equal(got.array, wanted.array)
+        assert got.label()["boxes"] == wanted.boxes.tolist()
+        assert got.label()["augment"] == wanted.parameters
+        assert encoded == encoding.png(wanted.array)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 import hmeg
 from hmeg.backends import BackendError
 
+from ..engine import Encoder
 from ..formats import FORMATS
 from ..generator import Generator
 from ..inputs import Rejection
@@ -89,7 +90,8 @@ class Drawer:
         self._weights = weights
         self._where = where
         self._generator: Generator | None = None
-        self._encode = FORMATS[recipe.settings.format](Path(), recipe.settings.split).encode
+        settings = recipe.settings
+        self._encoder = Encoder(FORMATS[settings.format](Path(), settings.split).encode, 0, settings.augment)
 
     def draw(self, block: Block) -> DrawnBlock:
         """The samples of a block, in its order, encoded."""
@@ -98,7 +100,7 @@ class Drawer:
             if self._generator is None:
                 self._generator = loaded(self._recipe, self._weights())
             samples = self._generator.stream(block.tasks, settings.seed, settings.size, self._recipe.batch_size)
-            drawn = tuple((sample, self._encode(sample.array)) for sample in samples)
+            drawn = tuple(self._encoder.encoded(samples))
         except UnsuitableWorkerError as error:
             return DrawnBlock(block.shard, (), (), f"the worker on {self._where} cannot draw: {error}")
         except torch.OutOfMemoryError:
