@@ -32,6 +32,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of eight expressions, x^2 and 1+a in turn; not to be changed."""
+    from training_data import prepared
+
+    return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
+
+
 @pytest.fixture(autouse=True)
 def registered_backends() -> Iterator[None]:
     """Backends that a test registers are gone after it."""

@@ -10,16 +10,15 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from test_inception import saved
-from training_data import prepared
 
 from hmeg.cli import main
 
 LEFT_OUT = {"FID", "KID", "Inception Score"}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
+@pytest.fixture
+def data(prepared_data: Path) -> Path:
+    return prepared_data
 
 
 def evaluate(*arguments: object) -> Result:

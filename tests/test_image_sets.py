@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from training_data import prepared
 
 from hmeg.cli.generate import command as generate
 from hmeg.evaluation.image_metrics import fitted
@@ -59,15 +58,10 @@ def test_every_form_gives_the_same_images_and_labels(runs: dict[str, Path]) -> N
     assert sets["folder"].described() == "folder of hmeg generate, 3 images, 3 labelled"
 
 
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("prepared"))
-
-
-def test_prepared_data_and_folders_of_images(data_folder: Path) -> None:
-    data = open_images(data_folder)
+def test_prepared_data_and_folders_of_images(prepared_data: Path) -> None:
+    data = open_images(prepared_data)
     assert set(data.labels) == {"x ^ { 2 }", "1 + a"} and data.entries[0].graph is not None
-    images = open_images(data_folder / "images")
+    images = open_images(prepared_data / "images")
     assert images.labels == [None] * len(data) and images.kind == "folder of images"
     assert np.array_equal(images[0], data[data.names.index(Path(images.names[0]).stem)])
 
@@ -77,15 +71,15 @@ def test_labels_are_the_same_however_they_are_typed() -> None:
     assert canonical_label(r"\hbar  x") == r"\hbar x"
 
 
-def test_pairs(runs: dict[str, Path], data_folder: Path) -> None:
+def test_pairs(runs: dict[str, Path], prepared_data: Path) -> None:
     run = open_images(runs["folder"])
     assert pair(run, open_images(runs["can"])).rows == [(0, 0), (1, 1), (2, 2)]
     turned = run.part([2, 0, 1])
     assert pair(run, turned).rule == "images of the same name" and pair(run, turned).rows == [(0, 1), (1, 2), (2, 0)]
-    data = open_images(data_folder)  # other names; x^2 three times, once in the run
+    data = open_images(prepared_data)  # other names; x^2 three times, once in the run
     assert [run.labels[g] for _, g in pair(data, run).rows] == ["x ^ { 2 }"]
     assert pair(data, run).rule == "images of the same expression, in order"
-    bare = open_images(data_folder / "images")
+    bare = open_images(prepared_data / "images")
     assert pair(bare, run).rows == [] and "no labels on both sides" in pair(bare, run).rule
     for entry in run.entries:
         assert entry.label  # names alike, labels not: no pair by name

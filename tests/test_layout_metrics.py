@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from training_data import IMAGE, LAYOUT, prepared
+from training_data import IMAGE, LAYOUT
 
 from hmeg.cli import main
 from hmeg.data.crohme import CrohmeDataset
@@ -87,11 +87,6 @@ def test_pairs_that_overlap_in_truth_are_not_counted() -> None:
     assert found.pairs == 0 and found.overlap == 0
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("prepared"))
-
-
 def test_layouts_are_those_that_would_be_drawn(data: Path, tmp_path: Path) -> None:
     generator = load(save_tiny(tmp_path / "tiny.safetensors"), "cpu")
     graphs = CrohmeDataset(data).graphs
@@ -99,6 +94,11 @@ def test_layouts_are_those_that_would_be_drawn(data: Path, tmp_path: Path) -> No
     found = generated_layouts(generator.model.layout_generator, generator.config, graphs, seed=3)
     for sample, boxes in zip(generator.stream(bare, seed=3, size=64), found, strict=True):
         np.testing.assert_allclose(sample.graph.boxes, boxes, atol=1e-5)
+
+
+@pytest.fixture
+def data(prepared_data: Path) -> Path:
+    return prepared_data
 
 
 def evaluate(*arguments: object) -> Result:

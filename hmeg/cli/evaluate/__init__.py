@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "images": ("hmeg.cli.evaluate.images", "Generated images beside real ones: Fréchet, SWD, geometry, SSIM, FID."),
     "layout": ("hmeg.cli.evaluate.layout", "Generated boxes against real ones: IoU, overlaps, relations that hold."),
     "recognition": ("hmeg.cli.evaluate.recognition", "What a trained CAN reads of labelled images: ExpRate, counting."),
+    "study": ("hmeg.cli.evaluate.study", "Do generated images help a recogniser? Trains and compares."),
 }
 
 
