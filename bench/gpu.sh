@@ -7,7 +7,7 @@
 #   ceilings   copy bandwidth and product rates, to hold every kernel against
 #   test       the operators' suites on the backends cuda and triton, then everything else
 #   sanitize   the small cases under compute-sanitizer: memcheck, racecheck
-#   raster, message, train, generate, export
+#   raster, message, train, generate, export, recognise
 #              that group of benchmarks; JSON and table (those that `python -m bench --list` names)
 #
 # Without PART: all of them. Every part stops after LIMIT seconds (default 480). The last lines are a table of the parts;
@@ -21,7 +21,7 @@ OUT=${1:-out/gpu}
 shift || true
 PYTHON=${PYTHON:-python3}
 LIMIT=${LIMIT:-480}
-BENCHES="raster message train generate export"
+BENCHES="raster message train generate export recognise"
 ALL="build ceilings test sanitize $BENCHES"
 PARTS=${*:-$ALL}
 for part in $PARTS; do

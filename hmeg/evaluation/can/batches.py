@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_HEIGHT_CLASS = 32  # pixels
 WINDOW = 32  # batches whose images are sorted by size before they are cut into batches
 
 
@@ -44,9 +45,9 @@ def stack_images(inks: Sequence[np.ndarray]) -> ImageBatch:
 
 
 def by_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[np.ndarray]:
-    """Rows cut into batches of images of about the same size: of similar width, then height."""
+    """Rows cut into batches of images of about the same size: of heights in one class, and of similar widths."""
     width, height = np.array([size[1] for size in sizes]), np.array([size[0] for size in sizes])
-    order = np.lexsort((height, width))
+    order = np.lexsort((height, width, -(-height // _HEIGHT_CLASS)))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
