@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from hmeg.graph import SymbolGraph
 
+from .can.batches import stack_images
+from .can.model import REDUCTION
+from .can.recogniser import Recogniser
 from .recogniser import SymbolRecogniser, cut_windows, windows_of
 
 _BATCH = 32
@@ -45,6 +48,24 @@ def symbol_features(recogniser: SymbolRecogniser) -> Extractor:
         return torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1)
 
     return Extractor("hmeg symbol features, whole images", compute)
+
+
+def can_features(reader: Recogniser, name: str) -> Extractor:
+    """The encoder of a trained CAN, the mean over the image of each of its channels (684 as published).
+
+    Images are prepared as the checkpoint says (cut, made smaller) before; ``name`` is that of the checkpoint.
+    """
+
+    def compute(images: Tensor) -> Tensor:
+        pixels = images[:, 0].mul(255).round().byte().cpu().numpy()
+        batch = stack_images([reader.preparation(image) for image in pixels])
+        mask = batch.mask().to(reader.device)
+        found = reader.model.encoder(batch.images().to(reader.device), mask)
+        positions = mask[:, :, ::REDUCTION, ::REDUCTION].sum(dim=(2, 3))
+        mean: Tensor = found.sum(dim=(2, 3)) / positions
+        return mean.cpu()
+
+    return Extractor(f"CAN's encoder, {name}", compute)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
 
-from .array_pickle import read_array_pickle
+from .can.image_pickle import read_images
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _LABELS = "labels.jsonl"
@@ -297,22 +297,12 @@ def _captions(lines: str, where: str) -> dict[str, str]:
 
 
 def _open_can(path: Path) -> ImageSet:
-    images = read_array_pickle(path)
-    if not isinstance(images, dict):
-        raise ValueError(f"{path}: CAN's images are a dict of arrays, this is a {type(images).__name__}")
+    images = read_images(path)
     labels_path = path.with_name(path.name.removesuffix("_images.pkl") + "_labels.txt")
     labels = {}
     if path.name.endswith("_images.pkl") and labels_path.is_file():
         labels = _captions(labels_path.read_text(encoding="utf-8", errors="replace"), str(labels_path))
-    entries = []
-    for name, array in images.items():
-        usable = isinstance(array, np.ndarray) and array.dtype == np.uint8
-        if usable and array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
-            array = array.squeeze(0 if array.shape[0] == 1 else 2)
-        if not usable or array.ndim != 2 or not array.size:
-            shape = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise ValueError(f"{path}: image {name!r} is no (H, W) uint8 array but {shape}")
-        entries.append(Entry(str(name), labels.get(str(name)), None, partial(_as_it_is, array)))
+    entries = [Entry(name, labels.get(name), None, partial(_as_it_is, array)) for name, array in images.items()]
     return ImageSet(path, "CAN pickle", entries, inverted=False)
 
 

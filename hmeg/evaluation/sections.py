@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -46,6 +46,10 @@ class Section:
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """A table; how cells are written: :meth:`hmeg.reports.Page.table`."""
         self._blocks.append({"table": {"headers": list(headers), "rows": [list(row) for row in rows]}})
+
+    def bars(self, title: str, counts: Mapping[str, int | float]) -> None:
+        """A bar a label, as long as its count."""
+        self._blocks.append({"bars": {"title": title, "counts": dict(counts)}})
 
     def picture(self, image: Image.Image, caption: str) -> None:
         """A picture; the caption says what it shows."""
@@ -124,6 +128,8 @@ def _show(page: Page, block: dict[str, Any], pictures: Path) -> None:
         page.text(block["text"])
     elif "table" in block:
         page.table(block["table"]["headers"], block["table"]["rows"])
+    elif "bars" in block:
+        page.bars(block["bars"]["title"], block["bars"]["counts"])
     elif "picture" in block:
         page.picture(content(block["picture"]), block["caption"])
     elif "gallery" in block:

@@ -7,6 +7,15 @@ from pathlib import Path
 import click
 
 _set = click.Path(exists=True, path_type=Path)
+_CAN = "can:"
+
+
+def _checkpoints(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Path, ...]:
+    """Paths of ``can:PATH``."""
+    for value in values:
+        if not value.startswith(_CAN) or value == _CAN:
+            raise click.BadParameter(f"{value!r} names no features: give can: and the path of a checkpoint")
+    return tuple(Path(value.removeprefix(_CAN)) for value in values)
 
 
 @click.command()
@@ -44,6 +53,13 @@ _set = click.Path(exists=True, path_type=Path)
     "torch-fidelity's or torchvision's Inception v3.",
 )
 @click.option(
+    "--features",
+    multiple=True,
+    metavar="can:CHECKPOINT",
+    callback=_checkpoints,
+    help="Compare by the encoder of a trained CAN, too; CHECKPOINT as for `hmeg evaluate recognition`.",
+)
+@click.option(
     "--geometry-trials",
     default=100,
     show_default=True,
@@ -60,6 +76,7 @@ def command(
     count: int,
     seed: int,
     inception_weights: Path | None,
+    features: tuple[Path, ...],
     geometry_trials: int,
 ) -> None:
     """Compare GENERATED images with REAL ones.
@@ -82,6 +99,8 @@ def command(
 
     try:
         require_libraries()
+        from hmeg.evaluation.can import load as load_can
+        from hmeg.evaluation.features import can_features
         from hmeg.evaluation.image_metrics import ImageSettings, measure_images
         from hmeg.evaluation.image_report import image_section
         from hmeg.evaluation.image_sets import open_images
@@ -91,8 +110,11 @@ def command(
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
         settings = ImageSettings(size, count, seed, geometry_trials)
         inception = None if inception_weights is None else load_inception(inception_weights)
+        extractors = [can_features(load_can(path, "cpu"), path.name) for path in features]
         sets = open_images(real), open_images(generated)
-        found, shown = measure_images(*sets, settings, inception, tell=lambda step: click.echo(f"{step} ...", err=True))
+        found, shown = measure_images(
+            *sets, settings, inception, extractors, tell=lambda step: click.echo(f"{step} ...", err=True)
+        )
         arguments = " ".join(
             f"{option} {value}"
             for option, value in (
@@ -104,6 +126,7 @@ def command(
         )
         given = f"hmeg evaluate images {real} {generated} {arguments}"
         given += f" --inception-weights {inception_weights.name}" if inception_weights else ""
+        given += "".join(f" --features {_CAN}{path.name}" for path in features)
         report = image_section(found, shown, name or generated.name, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -25,6 +25,11 @@ import click
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores to this JSON file, too.")
 @click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Add the scores to the report of this folder (report.html, metrics.json), as other `hmeg evaluate` do.",
+)
+@click.option(
     "--worst",
     "worst_count",
     default=50,
@@ -58,6 +63,7 @@ def command(
     checkpoint: Path,
     data: tuple[str, ...],
     out: Path | None,
+    report: Path | None,
     worst_count: int,
     words: Path | None,
     batch_size: int | None,
@@ -84,6 +90,8 @@ def command(
     from tqdm import tqdm
 
     from hmeg.evaluation.can import evaluate_recognition
+    from hmeg.evaluation.recognition_report import recognition_section
+    from hmeg.evaluation.sections import read_sections
     from hmeg.training.checkpoints import write_atomically
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
@@ -95,6 +103,8 @@ def command(
         bar.update(done - bar.n)
 
     try:
+        if report is not None:
+            read_sections(report)  # before anything is computed: a folder of somebody else's is refused
         found = evaluate_recognition(
             checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
         )
@@ -102,6 +112,7 @@ def command(
             text = json.dumps(found, indent=1) + "\n"
             out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+        page = None if report is None else recognition_section(found, checkpoint.name).save(report)
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError) as error:
@@ -114,6 +125,8 @@ def command(
     click.echo(_table(found))
     if worst is not None:
         click.echo(f"scores: {out}; worst readings: {worst}")
+    if page is not None:
+        click.echo(f"report: {page}")
 
 
 def _table(found: dict[str, Any]) -> str:
