@@ -45,6 +45,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # suffix -> (module, its loading function)
 RUNTIMES: dict[str, tuple[str, str]] = {
+    ".onnx": ("hmeg.export.onnx_runtime", "load"),
     ".pt2": ("hmeg.export.aoti.runtime", "load"),
     ".engine": ("hmeg.export.trt.runtime", "load"),
 }

@@ -15,7 +15,7 @@ from .box_coordinates import SMALLEST_SIDE
 from .triple_conv import NUM_SYMBOL_ROWS
 from .windows import Windows
 
-_SIDE_SPREAD = 0.3  # of the logarithm of sides that count as about the same
+SIDE_SPREAD = 0.3  # of the logarithm of sides that count as about the same
 
 
 def hat_weights(positions: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:
@@ -71,7 +71,7 @@ class GlyphAtlas(nn.Module):
         side = (boxes[:, 2:] - boxes[:, :2]).float().clamp(min=SMALLEST_SIDE)
         distance = self.log_side[symbols] - side.log().mean(dim=1)[first[group]][:, None]
         # At least a trace of every mode's frequency: a box of a size never seen must have modes to choose from.
-        likelihood = self.frequency[symbols] * (torch.exp(-0.5 * (distance / _SIDE_SPREAD) ** 2) + 1e-6)
+        likelihood = self.frequency[symbols] * (torch.exp(-0.5 * (distance / SIDE_SPREAD) ** 2) + 1e-6)
         limits = torch.cumsum(likelihood, dim=1)
         return (uniform[:, None] * limits[:, -1:] >= limits[:, :-1]).sum(dim=1)
 

@@ -81,9 +81,12 @@ class LayoutGenerator(nn.Module):
         return boxes
 
     def _prior(self, graph: GraphBatch) -> Tensor:
-        """(V, 8): the typeset box, its width and height, and their logarithms."""
         if graph.typeset_boxes is None:
             raise ValueError("this model starts from typeset boxes: GraphBatch.from_graphs(graphs, typeset=True)")
-        boxes = graph.typeset_boxes
-        sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=_SMALLEST_SIDE)
-        return torch.cat([boxes, sides, sides.log()], dim=1)
+        return box_numbers(graph.typeset_boxes)
+
+
+def box_numbers(boxes: Tensor) -> Tensor:
+    """boxes (..., 4) -> (..., 8): the box, its width and height, and their logarithms."""
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=_SMALLEST_SIDE)
+    return torch.cat([boxes, sides, sides.log()], dim=-1)

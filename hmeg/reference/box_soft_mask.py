@@ -14,7 +14,7 @@ def _ramp(t: Tensor) -> Tensor:
     return torch.minimum(8 * t + 0.5, 8.5 - 8 * t).clamp(0, 1)
 
 
-def _ramp_along(low: Tensor, high: Tensor, count: int) -> Tensor:
+def ramp_along(low: Tensor, high: Tensor, count: int) -> Tensor:
     """(V,) ends of a side -> (V, count): r(t) at the grid points, 0 for a side that encloses nothing."""
     grid = torch.linspace(0, 1, count, dtype=low.dtype, device=low.device)
     side = high - low
@@ -31,4 +31,4 @@ def box_soft_mask(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """
     height, width = size
     x0, y0, x1, y1 = boxes.unbind(1)
-    return (_ramp_along(y0, y1, height)[:, :, None] * _ramp_along(x0, x1, width)[:, None, :])[:, None]
+    return (ramp_along(y0, y1, height)[:, :, None] * ramp_along(x0, x1, width)[:, None, :])[:, None]

@@ -8,6 +8,7 @@ from hmeg.cli.lazy import LazyGroup
 
 # sub-command -> (module, one-line help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "onnx": ("hmeg.cli.export.onnx", "One ONNX file of standard operators."),
     "aoti": ("hmeg.cli.export.aoti", "The decoder as compiled code for this machine (.pt2, AOTInductor)."),
 }
 
