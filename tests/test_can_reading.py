@@ -9,6 +9,7 @@ from can_samples import tiny_config
 from PIL import Image
 from torch import Tensor
 
+from bench.published_recogniser import read_one
 from hmeg.evaluation.can import Preparation
 from hmeg.evaluation.can.batches import by_size, stack_images
 from hmeg.evaluation.can.decoder import DecoderState
@@ -152,6 +153,15 @@ def test_readings_come_in_the_images_order_whatever_the_batch() -> None:
         for ours, theirs in zip(found, wanted, strict=True):
             np.testing.assert_allclose(ours.counts, theirs.counts, atol=1e-4)
     assert sum(seen) == 4 * len(images)
+
+
+def test_the_published_loop_reads_the_same() -> None:
+    """The baseline of ``python -m bench recognise``: every step from scratch, the attention as published."""
+    reader = recogniser()
+    for ink, reading in zip(inks(), reader.recognise([255 - ink for ink in inks()], longest=9), strict=True):
+        ids, counts = read_one(reader.model, torch.from_numpy(ink)[None, None].float() / 255, 9)
+        assert WORDS.decode(ids) == reading.tokens
+        np.testing.assert_allclose(counts, reading.counts, atol=1e-4)
 
 
 def test_pillow_images_are_read_like_arrays() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,10 @@ from hmeg.evaluation.can import evaluate_recognition, load, train_can
 from hmeg.evaluation.can.checkpoint import BEST, LAST
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.evaluation.can.trainer import CanTrainer
-from hmeg.training.checkpoints import checkpoints, load_checkpoint
+from hmeg.evaluation.can.training_batches import TaughtBatch
+from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.settings import settings_of, to_yaml
+from hmeg.training.signals import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +67,20 @@ DROPPING = replace(TINY, steps=6, dropout=0.5, encoder_dropout=0.2, warmup_epoch
 
 def test_a_resumed_run_gives_the_same_numbers(data: Path, tmp_path: Path) -> None:
     train_can(data, tmp_path / "whole", DROPPING)
-    train_can(data, tmp_path / "parts", replace(DROPPING, steps=6))
-    # As if the second had been killed after step 4.
-    checkpoints(tmp_path / "parts")[-1].unlink()
-    (tmp_path / "parts" / LAST).unlink()
+    stopped = CanTrainer(data, tmp_path / "parts", DROPPING)
+    step = stopped.step
+
+    def told_to_stop(number: int, batch: TaughtBatch) -> dict[str, torch.Tensor]:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(number, batch)
+
+    stopped.step = told_to_stop  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        stopped.train()
+    assert not (tmp_path / "parts" / LAST).exists()
     trainer = CanTrainer(data, tmp_path / "parts", DROPPING, resume=True)
-    assert trainer.run.step == 4
+    assert trainer.run.step == 3
     trainer.train()
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(value, second[name]) for name, value in first.items())

@@ -83,6 +83,8 @@ def read_as_can(folder, split):
 def test_can(written):
     samples, words = read_as_can(written("can", "extra"), "extra")
     assert (words["eos"], words["sos"]) == (0, 1)
+    assert [words[token] for token in "^_{}"] == [107, 108, 109, 110]  # numbers in CAN's code: not counted
+    assert set(TOKENS) <= set(words)
     assert [name for name, _, _ in samples] == [f"{s.index:06d}" for s in all_samples()]
     for (_, image, labels), wanted in zip(samples, all_samples(), strict=True):
         np.testing.assert_array_equal(image, (255 - wanted.array.astype(np.float64)) / 255)

@@ -46,10 +46,16 @@ class CountingModule(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor, isolated: bool = False) -> Tensor:
         x = self.trans_layer(features)
-        means = (x * mask).sum(dim=(2, 3)) / mask.sum(dim=(2, 3)) if isolated else x.mean(dim=(2, 3))
+        means = masked_mean(x, mask) if isolated else x.mean(dim=(2, 3))
         density: Tensor = self.pred_layer(x * self.channel_att(means)) * mask
         # Hundreds of positions are added up: bf16 would lose the small ones.
         return density.sum(dim=(2, 3), dtype=torch.promote_types(density.dtype, torch.float32))
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Means (N, C) of x (N, C, h, w) over the positions where mask (N, 1, h, w) is 1; added up in float32 at least."""
+    exact = torch.promote_types(x.dtype, torch.float32)
+    return ((x * mask).sum(dim=(2, 3), dtype=exact) / mask.sum(dim=(2, 3), dtype=exact)).to(x.dtype)
 
 
 def counting_labels(tokens: Tensor, words: int, uncounted: Sequence[int]) -> Tensor:

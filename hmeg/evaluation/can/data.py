@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hmeg.generation.formats.tokens import LAYOUT_TOKENS
+
 from .sources import Source, open_source
-from .words import LAYOUT_TOKENS, Words
+from .words import Words
 
 _SHOWN = 3
 

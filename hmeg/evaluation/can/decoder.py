@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import CanConfig
+from .counting import masked_mean
 
 _TEMPERATURE = 10_000.0
 
@@ -82,7 +83,6 @@ class Decoder(nn.Module):
     def begin(self, features: Tensor, mask: Tensor, counts: Tensor) -> DecoderState:
         """features (N, C, h, w), mask (N, 1, h, w) of 0 and 1, counts (N, words) -> the state before any token."""
         mask = mask.to(features.dtype)
-        mean = (features * mask).sum(dim=(2, 3)) / mask.sum(dim=(2, 3))
         keys = self.encoder_feature_conv(features)
         keys = keys + position_code(mask[:, 0], keys.shape[1]).to(keys.dtype)
         nowhere = torch.zeros_like(mask[:, 0])
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
             outside=mask.flatten(1) == 0,
             counts=self.counting_context_weight(counts),
             coverage=self.word_attention.coverage_weight(),
-            hidden=torch.tanh(self.init_weight(mean)),
+            hidden=torch.tanh(self.init_weight(masked_mean(features, mask))),
             seen=nowhere,
             attention=nowhere,
         )

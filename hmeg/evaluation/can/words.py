@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmeg.generation.formats.tokens import TOKENS
+from hmeg.generation.formats.tokens import LAYOUT_TOKENS, can_dictionary
 
 from .config import PUBLISHED_WORDS
 
 EOS, SOS = "eos", "sos"
-LAYOUT_TOKENS = ("^", "_", "{", "}")  # leave no ink: they are not counted
 _PUBLISHED_LAYOUT_IDS = (107, 108, 109, 110)
 _LARGEST = 100_000
 
@@ -61,13 +60,8 @@ class Words:
 
 
 def default_words() -> Words:
-    """111 words: everything that our LaTeX writers write, laid out as the published dictionary.
-
-    ``^ _ { }`` are the last four; one place before them is spare.
-    """
-    drawn = [token for token in TOKENS if token not in LAYOUT_TOKENS]
-    spare = [f"<spare{n}>" for n in range(PUBLISHED_WORDS - 2 - len(drawn) - len(LAYOUT_TOKENS))]
-    return Words((EOS, SOS, *drawn, *spare, *LAYOUT_TOKENS))
+    """111 words: everything that our LaTeX writers write, the dictionary that ``hmeg generate --format can`` writes."""
+    return Words(can_dictionary())
 
 
 def read_words(path: Path) -> Words:

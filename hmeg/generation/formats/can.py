@@ -2,7 +2,7 @@
 
 CAN loads one pickle, a dict of name -> (H, W) uint8 array with dark ink on light paper; a file of lines
 ``name token token ...``, as many as there are images; and a dictionary of one token a line, where the line's number is
-the token's id, ``eos`` 0 and ``sos`` 1.
+the token's id, ``eos`` 0 and ``sos`` 1. It has 111 lines, ``^ _ { }`` the last: CAN's code knows these by number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from .. import encoding, files
 from ..sample import Sample
 from .base import Format, digest_of
-from .tokens import TOKENS, caption
+from .tokens import can_dictionary, caption
 
 DICTIONARY = "words_dict.txt"
 _OWN = re.compile(r"\d{6,20}\.(images|labels)(\.part)?")
@@ -84,7 +84,7 @@ class CanFormat(Format):
             (labels, b"", [part[1] for part in parts], b""),
         ):
             _join(target, before, pieces, after)
-        files.write_whole(words, "".join(f"{token}\n" for token in ("eos", "sos", *TOKENS)).encode("ascii"))
+        files.write_whole(words, "".join(f"{token}\n" for token in can_dictionary()).encode("ascii"))
         return [images, labels, words]
 
     def superfluous(self, shards: list[int]) -> list[Path]:
