@@ -94,6 +94,7 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         ((data, tmp_path / "empty"), "no images found"),
         ((data, few), "too few to compare sets"),
         ((data, data, "--size", 100), "power of two"),
+        ((data, data, "--name", "a/b"), "no slash or colon"),
         ((data, data, "--out", foreign), "was not made by this version"),
         ((data, data, "--inception-weights", tmp_path / "x.pth"), "not a readable PyTorch checkpoint"),
     ):

@@ -22,7 +22,7 @@ from .image_sets import ImageSet
 from .inception import FEATURES, HOW_TO_GET, INCEPTION_2015, Inception
 from .pairs import Pairs, pair
 from .recogniser import bundled_recogniser
-from .sliced_wasserstein import sliced_wasserstein
+from .sliced_wasserstein import MOST_IMAGES, sliced_wasserstein
 
 LOWER, HIGHER = "lower is closer", "higher is better"
 _GEOMETRY_SIDE = 32
@@ -247,7 +247,7 @@ class _Measurement:
 
     def wasserstein(self) -> list[Measure]:
         self.tell("sliced Wasserstein distance")
-        count = min(len(self.real.pixels), len(self.generated.pixels))
+        count = min(len(self.real.pixels), len(self.generated.pixels), MOST_IMAGES)
         found = sliced_wasserstein(self.real.pixels, self.generated.pixels, self.settings.seed)
         first, second = (self.real.pixels[rows] for rows in self.halves)
         floor = sliced_wasserstein(first, second, self.settings.seed)

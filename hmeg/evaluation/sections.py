@@ -33,8 +33,7 @@ class Section:
     """
 
     def __init__(self, key: str, title: str, results: dict[str, Any]) -> None:
-        if not key or any(c in key for c in "/\\"):
-            raise ValueError(f"a section's key is a word without slashes, got {key!r}")
+        check_key(key)
         self.key, self.title, self.results = key, title, results
         self._blocks: list[dict[str, Any]] = []
         self._files: dict[str, bytes] = {}
@@ -88,6 +87,12 @@ class Section:
         text = json.dumps({"version": VERSION, "sections": sections}, indent=1, allow_nan=False)
         write_whole(folder / METRICS, (text + "\n").encode())
         return render(folder)
+
+
+def check_key(key: str) -> None:
+    """``ValueError`` for what cannot name a section (files are named by it)."""
+    if not key.isprintable() or any(character in key for character in "/\\:") or not 1 <= len(key) <= 100:
+        raise ValueError(f"a section's name has 1 to 100 characters and no slash or colon, got {key!r}")
 
 
 def read_sections(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the report.",
 )
 @click.option("--name", help="What the section of the report is called.  [default: the name of GENERATED]")
@@ -105,8 +105,10 @@ def command(
         from hmeg.evaluation.image_report import image_section
         from hmeg.evaluation.image_sets import open_images
         from hmeg.evaluation.inception import load_inception
-        from hmeg.evaluation.sections import read_sections
+        from hmeg.evaluation.sections import check_key, read_sections
 
+        called = name or generated.resolve().name
+        check_key(called)
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
         settings = ImageSettings(size, count, seed, geometry_trials)
         inception = None if inception_weights is None else load_inception(inception_weights)
@@ -127,7 +129,7 @@ def command(
         given = f"hmeg evaluate images {real} {generated} {arguments}"
         given += f" --inception-weights {inception_weights.name}" if inception_weights else ""
         given += "".join(f" --features {_CAN}{path.name}" for path in features)
-        report = image_section(found, shown, name or generated.name, given).save(out)
+        report = image_section(found, shown, called, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for measure in found.measures:

@@ -47,7 +47,7 @@ _PICTURES = 6
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the report.",
 )
 def command(

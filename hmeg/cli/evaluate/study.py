@@ -37,7 +37,7 @@ _STEPS = {"tiny": 300, "full": 265_000}
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Folder of runs and report.",
 )
 def command(
