@@ -41,10 +41,13 @@ def image_section(
             if m.left_out is None
         ],
     )
-    missing = [m for m in found.measures if m.left_out is not None]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for m in found.measures:
+        if m.left_out is not None:
+            missing.setdefault((m.features, m.left_out), []).append(m.name)
     if missing:
         section.text("Not measured:")
-        section.table(["measure", "of", "why"], [(m.name, m.features, m.left_out) for m in missing])
+        section.table(["measure", "of", "why"], [(", ".join(names), of, why) for (of, why), names in missing.items()])
     section.figure(_levels(found.measures), "Sliced Wasserstein distance by the resolution of the pyramid's level")
     section.text("Above the real image, below it the generated one:")
     section.gallery([(_stacked(*pictures), label or "not the same expression") for *pictures, label in shown])

@@ -28,7 +28,7 @@ def _across(scores: Sequence[LayoutScore], name: str, kind: str | None = None) -
 
 def _shown(value: tuple[float, float], percent: bool = False) -> str:
     mean, spread = (100 * v if percent else v for v in value)
-    digits, unit = (1, " %") if percent else (3, "")
+    digits, unit = (2, " %") if percent else (3, "")
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread else "") + unit
 
 
