@@ -324,14 +324,97 @@ def test_what_is_missing_is_said_with_the_way_to_get_it(monkeypatch, gpu, networ
     assert "is a build without CUDA; install one with CUDA" in why()
 
 
+@pytest.fixture(scope="module")
+def exported(weights) -> Path:
+    """The decoder as `hmeg export onnx` writes it."""
+    pytest.importorskip("onnx", reason="needs hmeg[onnx]")
+    pytest.importorskip("onnxscript", reason="needs hmeg[onnx]")
+    from hmeg.export.onnx_export import export_onnx
+
+    path = weights.with_name("tiny.onnx")
+    export_onnx(load_weights(weights), path)
+    return path
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, tmp_path):
+    out = tmp_path / "x.engine"
+    built = invoke("export", "tensorrt", "--onnx", exported, "--out", out, "--profile", "1:1:2", "--profile=3:4:8")
+    assert built.exit_code == 0, built.output
+    model_id = load_weights(weights).weights_id
+    assert f"{out}: decoder of tiny@{model_id}, fp32," in built.output
+    assert "with x.engine.json" in built.output
+    sidecar = read_sidecar(out)
+    assert sidecar.metadata.weights_id == model_id
+    assert sidecar.profiles == PROFILES
+    assert (tmp_path / "tensorrt-timings.cache").read_bytes() == trt.cache_of
+    again = invoke("export", "tensorrt", "--weights", weights, "--out", tmp_path / "y.engine", "--tf32")
+    assert again.exit_code == 0, again.output
+    assert "tensorrt-timings.cache: read" in again.output
+    assert read_sidecar(tmp_path / "y.engine").profiles == DEFAULT_PROFILES
+    assert called(trt, "build")[1][0] == ["TF32"]
+
+
+def test_wrong_calls_of_the_command(trt, exported, tmp_path):
+    out = tmp_path / "x.engine"
+    content = exported.read_bytes()
+    foreign, cut, changed = (tmp_path / name for name in ("foreign.onnx", "cut.onnx", "changed.onnx"))
+    foreign.write_bytes(b"not an ONNX file")
+    cut.write_bytes(content[: len(content) // 2])
+    middle = len(content) // 2
+    changed.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    for arguments, code, message in (
+        (("--out", out), 2, "give one of --onnx and --weights"),
+        (("--out", out, "--onnx", exported, "--weights", "small"), 2, "give one of --onnx and --weights"),
+        (("--out", out, "--onnx", exported, "--precision", "fp16"), 2, "--precision goes with --weights"),
+        (("--out", tmp_path / "x.plan", "--onnx", exported), 2, "--out must end in .engine"),
+        (("--out", out, "--onnx", exported, "--device", "cpu"), 2, "--device must be a GPU"),
+        (("--out", out, "--onnx", exported, "--profile", "2:4:8"), 2, "one profile must begin at 1"),
+        (("--out", out, "--onnx", exported, "--profile", "big"), 2, "a profile is MIN:BEST:MAX"),
+        (("--out", out, "--weights", "nosuch"), 1, "no weights 'nosuch'"),
+        (("--out", out, "--onnx", foreign), 1, "foreign.onnx: "),
+        (("--out", out, "--onnx", cut), 1, "cut.onnx: "),
+        (("--out", out, "--onnx", changed), 1, "changed.onnx: "),
+    ):
+        refused = invoke("export", "tensorrt", *arguments)
+        assert refused.exit_code == code, refused.output
+        assert message in refused.output
+        assert not out.exists()
+
+
 def test_commands_say_what_is_missing_here(weights, tmp_path):
     if importlib.util.find_spec("tensorrt") and torch.cuda.is_available():
         pytest.skip("nothing is missing here")
     (tmp_path / "x.engine").write_bytes(b"engine")
     for arguments in (
+        ("export", "tensorrt", "--weights", weights, "--out", tmp_path / "y.engine"),
         ("generate", "--latex", "x", "--weights", weights, "--decoder", tmp_path / "x.engine", "--out", tmp_path / "o"),
     ):
-        refused = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        refused = invoke(*arguments)
         assert refused.exit_code == 1
         assert "Error: TensorRT cannot run here: " in refused.output
         assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_itself_draws_what_torch_draws(weights, tmp_path, precision):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    pytest.importorskip("tensorrt", reason="needs hmeg[tensorrt]")
+    pytest.importorskip("onnx", reason="needs hmeg[onnx]")
+    from hmeg.export.onnx_export import export_onnx
+
+    model = load_weights(weights)
+    metadata = export_onnx(model, tmp_path / "x.onnx", precision=precision)
+    build_engine(tmp_path / "x.onnx", metadata, tmp_path / "x.engine", profiles=PROFILES)
+    drawn_by = TensorRTRuntime(tmp_path / "x.engine", GPU)
+    for batch in (1, 7, 11):
+        inputs = example_inputs(CONFIG, batch, seed=batch)
+        wanted = DecoderPart(model)(**inputs)
+        with torch.cuda.stream(torch.cuda.Stream()):
+            images = [image.float().cpu() for image in drawn_by.decode(**inputs).values()]
+        for image, of_torch in zip(images, wanted, strict=True):
+            torch.testing.assert_close(image, of_torch, rtol=0, atol=1e-4 if precision == "fp32" else 1e-3)

@@ -10,6 +10,7 @@ from hmeg.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "onnx": ("hmeg.cli.export.onnx", "One ONNX file of standard operators."),
     "aoti": ("hmeg.cli.export.aoti", "The decoder as compiled code for this machine (.pt2, AOTInductor)."),
+    "tensorrt": ("hmeg.cli.export.tensorrt", "The decoder as an engine for this GPU (.engine, TensorRT)."),
 }
 
 

@@ -1,4 +1,4 @@
-"""``hmeg export aoti``: the decoder compiled ahead of time, without Python and without a compiler where it runs."""
+"""``hmeg export aoti``: the decoder compiled ahead of time; where it runs it needs no compiler."""
 
 from __future__ import annotations
 
