@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -28,6 +30,7 @@ from hmeg.export.trt.library import require_tensorrt
 from hmeg.export.trt.profiles import DEFAULT_PROFILES, BatchProfile, check_profiles, parts
 from hmeg.export.trt.runtime import TensorRTRuntime
 from hmeg.export.trt.sidecar import read_sidecar, sidecar_path
+from hmeg.generation.decoder_file import load_decoder
 from hmeg.model.checkpoint import load_weights
 from tests.fake_tensorrt import Network, fake_tensorrt
 from tests.tiny_model import TINY, save_tiny
@@ -187,8 +190,6 @@ def test_engines_run_on_torchs_memory_and_stream(trt, engine, part):
 def test_a_run_draws_with_an_engine(trt, engine, weights):
     drawn = [hmeg.load(weights, "cpu")("x^2", seed=1, size=64)]
     model = load_weights(weights)
-    from hmeg.generation.decoder_file import load_decoder
-
     decoder = load_decoder(engine, GPU)
     assert decoder.label.startswith("tensorrt ")
     drawn.append(hmeg.Generator(model, "cpu", "tiny", decoder=decoder)("x^2", seed=1, size=64))
@@ -245,8 +246,6 @@ def test_engines_that_tensorrt_refuses_or_that_are_not_the_decoder(trt, metadata
     build_engine(onnx_file, metadata, path)
     garbage = b"garbage"
     values = json.loads(sidecar_path(path).read_text())
-    import hashlib
-
     values |= {"engine_bytes": len(garbage), "engine_sha256": hashlib.sha256(garbage).hexdigest()}
     path.write_bytes(garbage)
     sidecar_path(path).write_text(json.dumps(values))
@@ -340,7 +339,7 @@ def invoke(*arguments: object):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, tmp_path):
+def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, tmp_path, monkeypatch):
     out = tmp_path / "x.engine"
     built = invoke("export", "tensorrt", "--onnx", exported, "--out", out, "--profile", "1:1:2", "--profile=3:4:8")
     assert built.exit_code == 0, built.output
@@ -351,7 +350,15 @@ def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, t
     assert sidecar.metadata.weights_id == model_id
     assert sidecar.profiles == PROFILES
     assert (tmp_path / "tensorrt-timings.cache").read_bytes() == trt.cache_of
-    again = invoke("export", "tensorrt", "--weights", weights, "--out", tmp_path / "y.engine", "--tf32")
+
+    def export_onnx(model, path, precision):
+        assert (model.weights_id, precision) == (model_id, "fp16")
+        shutil.copy(exported, path)
+
+    monkeypatch.setattr("hmeg.export.onnx_export.export_onnx", export_onnx)  # the real one, above, had to see no GPU
+    again = invoke(
+        "export", "tensorrt", "--weights", weights, "--precision=fp16", "--out", tmp_path / "y.engine", "--tf32"
+    )
     assert again.exit_code == 0, again.output
     assert "tensorrt-timings.cache: read" in again.output
     assert read_sidecar(tmp_path / "y.engine").profiles == DEFAULT_PROFILES
