@@ -229,7 +229,7 @@ def command(
     if not split.replace("_", "a").replace("-", "a").isalnum() or not split.isascii():
         raise click.UsageError(f"--split may have letters, digits, _ and -, not {split!r}")
 
-    _check_runtime(runtime, decoder)
+    _check_runtime(runtime, decoder, weights)
     if engine == "ray":
         _check_for_ray(device, workers, input_path, decoder or weights, gpus_per_actor)
     else:
@@ -325,10 +325,12 @@ def command(
         raise click.ClickException(str(error)) from error
 
 
-def _check_runtime(runtime: str | None, decoder: Path | None) -> None:
-    """Whether --runtime and --decoder say the same."""
+def _check_runtime(runtime: str | None, decoder: Path | None, weights: str) -> None:
+    """Whether --runtime and --decoder (or --weights, which may name a decoder too) say the same."""
     from hmeg.generation.decoder_file import KINDS, TORCH, kind_of
 
+    if decoder is None and kind_of(weights) is not None:
+        decoder = Path(weights)
     if decoder is None:
         if runtime not in (None, TORCH):
             suffix = next(suffix for suffix, kind in KINDS.items() if kind == runtime)
