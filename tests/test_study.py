@@ -18,6 +18,7 @@ from hmeg.cli import main
 from hmeg.evaluation.study import AUGMENTED, REAL, SIZES, StudySettings, run_study
 from hmeg.evaluation.study_report import summary
 from hmeg.training.checkpoints import load_checkpoint
+from hmeg.training.signals import EXIT_STATUS, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,36 @@ def test_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "Fewer than three seeds" in page and "real + generated" in page
     again = evaluate(*places(folder), *options, "--out", tmp_path / "out")
     assert again.exit_code == 0 and "finished before" in again.stderr
+
+
+def test_stopped_on_request(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **keywords: Any) -> Path:
+        raise Interrupted("stopped by SIGTERM after step 1")
+
+    monkeypatch.setattr(hmeg.evaluation.can, "train_can", stopped, raising=False)
+    options = ["--steps", 2, "--size", "tiny", "--device", "cpu", "--out", tmp_path / "out"]
+    result = evaluate(*places(folder), *options)
+    assert result.exit_code == EXIT_STATUS and "step 1; the same command goes on" in result.stderr
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_a_run_that_was_stopped_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the steps of a run: its checkpoint is used, and the result is that of an unbroken one."""
+    wanted = run_study(settings(folder), tmp_path / "whole")
+    real = hmeg.evaluation.can.train_can
+
+    def half(data: Any, out: Any, config: Any, resume: bool = False) -> Path:
+        real(data, out, replace(config, steps=1, checkpoint_every=1), resume)
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(hmeg.evaluation.can, "train_can", half, raising=False)
+    with pytest.raises(Interrupted):
+        run_study(settings(folder), tmp_path / "halves")
+    assert (tmp_path / "halves" / "study" / "real-seed0" / "config.yaml").exists()
+    monkeypatch.setattr(hmeg.evaluation.can, "train_can", real, raising=False)
+    found = run_study(settings(folder), tmp_path / "halves")
+    for measure in ("token_errors", "counting_mae", "counting_mse"):
+        assert found[REAL][0][measure] == wanted[REAL][0][measure]
 
 
 def test_refusals(folder: Path, tmp_path: Path) -> None:

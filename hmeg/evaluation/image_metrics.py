@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hmeg import __version__
 from hmeg.graph import SymbolGraph
 from hmeg.streams import Purpose, stream
 
@@ -85,7 +86,7 @@ class ImageMeasures:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that the numbers come from."""
-    return {name: importlib.metadata.version(name) for name in ("hmeg", *_LIBRARIES)}
+    return {"hmeg": __version__, **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
 def fitted(image: np.ndarray, size: int) -> np.ndarray:
