@@ -227,8 +227,9 @@ def test_places_that_hold_nothing_usable(tmp_path: Path) -> None:
     (tmp_path / "e.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(ValueError, match=r"e\.tar is no readable tar"):
         open_data(tmp_path / "e.tar")
-    with pytest.raises(ValueError, match="no data given"):
-        open_data([])
+    for nothing in ([], "", " , "):
+        with pytest.raises(ValueError, match="no data given"):
+            open_data(nothing)
 
 
 @pytest.mark.parametrize(

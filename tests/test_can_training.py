@@ -226,3 +226,8 @@ def test_the_command_line_says_what_is_wrong_in_one_line(data: Path, tmp_path: P
         assert problem in result.output
         assert "Traceback" not in result.output and result.output.strip().count("\n") == 0
     assert not (tmp_path / "r").exists()
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "R.json"
+    result = hmeg("evaluate", "recognition", "--checkpoint", str(rubbish), "--data", str(data), "--out", str(place))
+    assert result.exit_code == 1 and "file" in result.output
+    assert "rubbish" not in result.output  # nothing was read before the place was looked at

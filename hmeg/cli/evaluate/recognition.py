@@ -105,12 +105,13 @@ def command(
     try:
         if report is not None:
             read_sections(report)  # before anything is computed: a folder of somebody else's is refused
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)  # before anything is computed, too
         found = evaluate_recognition(
             checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
         )
         if out is not None:
             text = json.dumps(found, indent=1) + "\n"
-            out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
         page = None if report is None else recognition_section(found, checkpoint.name).save(report)
     except OutOfMemoryError as error:

@@ -93,7 +93,7 @@ def open_data(places: Iterable[str | Path] | str | Path) -> RecognitionData:
 
 
 def _split(place: str | Path) -> list[Path]:
-    if isinstance(place, Path) or Path(place).exists():
+    if isinstance(place, Path) or (place.strip() and Path(place).exists()):
         return [Path(place)]
     return [Path(part.strip()) for part in place.split(",") if part.strip()]
 

@@ -16,6 +16,7 @@ from hmeg.generation.files import write_whole
 
 from .data import RecognitionData
 from .edits import Edit, aligned
+from .preparation import Preparation
 from .recogniser import Reading
 
 LINES, SHEET = "worst.jsonl", "worst.png"
@@ -25,6 +26,7 @@ _WIDTH, _HEIGHT = 320, 150  # of a picture on the sheet, pixels
 _PADDING, _LINE, _TEXT = 10, 15, 12
 _TEXT_LINES = 2
 _PAGE, _CARD, _EDGE = (236, 238, 241), (255, 255, 255), (208, 212, 218)
+_CUT = Preparation(trim=12)  # symbols are small on whole pages
 _COLOURS = {"reference": (30, 110, 60), "prediction": (170, 40, 40), "note": (110, 116, 126)}
 
 
@@ -89,7 +91,7 @@ def _sheet(cases: Sequence[_Case]) -> Image.Image:
         x = _PADDING + number % columns * (width + _PADDING)
         y = _PADDING + number // columns * (height + _PADDING)
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=_CARD, outline=_EDGE)
-        picture = Image.fromarray(case.image).convert("RGB")
+        picture = Image.fromarray(255 - _CUT(case.image)).convert("RGB")
         picture.thumbnail((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
         page.paste(picture, (x + (width - picture.width) // 2, y + _PADDING + (_HEIGHT - picture.height) // 2))
         top = y + _HEIGHT + 2 * _PADDING
