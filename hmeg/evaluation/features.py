@@ -63,18 +63,18 @@ def can_features(reader: Recogniser, name: str) -> Extractor:
         found = reader.model.encoder(batch.images().to(reader.device), mask)
         positions = mask[:, :, ::REDUCTION, ::REDUCTION].sum(dim=(2, 3))
         mean: Tensor = found.sum(dim=(2, 3)) / positions
-        return mean.cpu()
+        return mean
 
     return Extractor(f"CAN's encoder, {name}", compute)
 
 
 @torch.no_grad()
-def features_of(pixels: np.ndarray, compute: Callable[[Tensor], Tensor]) -> Tensor:
-    """(N, S, S) uint8 -> (N, D) float64."""
+def features_of(pixels: np.ndarray, compute: Callable[[Tensor], Tensor], device: str = "cpu") -> Tensor:
+    """(N, S, S) uint8 -> (N, D) float64 on the CPU; ``device`` is where ``compute`` wants its images."""
     found = []
     for start in range(0, len(pixels), _BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))
-        found.append(compute(batch[:, None].float() / 255).double())
+        batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH])).to(device)
+        found.append(compute(batch[:, None].float() / 255).cpu().double())
     return torch.cat(found)
 
 
@@ -85,14 +85,18 @@ def symbol_crops(
     """Of every symbol, cut out at its box: features (V, 384) and logits of the 101 classes (V, 101), float64.
 
     The features are the recogniser's last, (96, 4, 4) of a crop, averaged over quarters of it. Graphs have boxes.
+    Computed where the recogniser is, given back on the CPU.
     """
+    device = next(recogniser.parameters()).device
     quarters, logits = [], []
     for start in range(0, len(pixels), _BATCH):
         some = graphs[start : start + _BATCH]
-        images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH]))[:, None].float() / 255
+        images = (
+            torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH])).to(device)[:, None].float() / 255
+        )
         boxes = torch.from_numpy(np.concatenate([g.boxes for g in some if g.boxes is not None]).astype(np.float32))
         batch = torch.arange(len(some)).repeat_interleave(torch.tensor([len(graph) for graph in some]))
-        flat = recogniser.features(cut_windows(images, windows_of(boxes), batch))
-        quarters.append(F.avg_pool2d(flat.view(len(flat), -1, 4, 4), 2).flatten(1).double())
-        logits.append(recogniser.classes(flat)[:, 1:].double())
+        flat = recogniser.features(cut_windows(images, windows_of(boxes.to(device)), batch.to(device)))
+        quarters.append(F.avg_pool2d(flat.view(len(flat), -1, 4, 4), 2).flatten(1).cpu().double())
+        logits.append(recogniser.classes(flat)[:, 1:].cpu().double())
     return torch.cat(quarters), torch.cat(logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,12 +40,14 @@ class ImageSettings:
     count            images of each set at most, drawn at random; 0: all
     seed             of that draw, of patches, directions, landmarks and subsets
     geometry_trials  choices of landmarks for the geometry score; 0 leaves it out
+    device           of the networks; numbers differ by rounding between devices
     """
 
     size: int = 256
     count: int = 0
     seed: int = 0
     geometry_trials: int = 100
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size & (self.size - 1):
@@ -180,6 +183,7 @@ class _Measurement:
         self, real: _Loaded, generated: _Loaded, settings: ImageSettings, tell: Callable[[str], object]
     ) -> None:
         self.real, self.generated, self.settings, self.tell = real, generated, settings, tell
+        self.recogniser = copy.deepcopy(bundled_recogniser()).to(settings.device)
         order = stream(settings.seed, 2, Purpose.EVALUATION).permutation(len(real.pixels))
         half = len(order) // 2
         self.halves = np.sort(order[:half]), np.sort(order[half : 2 * half])
@@ -205,20 +209,20 @@ class _Measurement:
 
     def whole_images(self, extractor: Extractor) -> list[Measure]:
         self.tell(f"{extractor.name}: features")
-        real, generated = (features_of(s.pixels, extractor.compute) for s in (self.real, self.generated))
+        device = self.settings.device
+        real, generated = (features_of(s.pixels, extractor.compute, device) for s in (self.real, self.generated))
         return self.clouds(extractor.name, real, generated, self._halves_of(real), self.samples)
 
     def symbols(self) -> list[Measure]:
         """Distances between symbols cut out at their boxes, and how surely and variously they are classified."""
         name, score = "hmeg symbol features, symbols cut out", "Symbol score (as the Inception Score, other classes)"
-        recogniser = bundled_recogniser()
         if self.real.graphs is None or self.generated.graphs is None:
             which = [s for s, loaded in (("real", self.real), ("generated", self.generated)) if loaded.graphs is None]
             reason = f"the boxes of symbols are not known for the {' and the '.join(which)} images"
             return [Measure(n, name, None, left_out=reason) for n in ("Fréchet distance", "Kernel distance", score)]
         self.tell(f"{name}: features")
         (real, real_logits), (generated, logits) = (
-            symbol_crops(recogniser, s.pixels, s.graphs or []) for s in (self.real, self.generated)
+            symbol_crops(self.recogniser, s.pixels, s.graphs or []) for s in (self.real, self.generated)
         )
         owner = torch.arange(len(self.real.graphs)).repeat_interleave(torch.tensor([len(g) for g in self.real.graphs]))
         halves = tuple(real[torch.isin(owner, torch.from_numpy(rows))] for rows in self.halves)
@@ -235,10 +239,12 @@ class _Measurement:
     def inception(self, inception: Inception | None) -> list[Measure]:
         if inception is None:
             return [Measure(n, "Inception v3", None, left_out=HOW_TO_GET) for n in ("FID", "KID", "Inception Score")]
-        name = inception.name
+        name, device = inception.name, self.settings.device
         self.tell(f"{name}: features")
         # features and logits in one pass: it is the largest network here
-        both = [features_of(s.pixels, lambda x: torch.cat(inception(x), dim=1)) for s in (self.real, self.generated)]
+        both = [
+            features_of(s.pixels, lambda x: torch.cat(inception(x), dim=1), device) for s in (self.real, self.generated)
+        ]
         real, generated = (values[:, :FEATURES] for values in both)
         of_real, logits = (values[:, FEATURES:] for values in both)
         found = self.clouds(name, real, generated, self._halves_of(real), self.samples)
@@ -308,7 +314,8 @@ def measure_images(
 ) -> tuple[ImageMeasures, list[tuple[np.ndarray, np.ndarray, str]]]:
     """Every measure of two sets, and some pictures side by side: (real, generated, label).
 
-    inception   for FID, KID and Inception Score; None: they are left out, with how to get the weights as the reason
+    inception   for FID, KID and Inception Score, on the settings' device; None: they are left out, and the reason says
+                how to get the weights
     extractors  compared by as well as by the symbol recogniser, e.g. CAN's encoder
     tell        called with a word on what is being computed
     ``ValueError`` for sets of fewer than two images, and for images that cannot be read.
@@ -333,7 +340,7 @@ def measure_images(
     )
     work = _Measurement(sets[0], sets[1], settings, tell)
     found.measures += work.inception(inception)
-    for extractor in (symbol_features(bundled_recogniser()), *extractors):
+    for extractor in (symbol_features(work.recogniser), *extractors):
         found.measures += work.whole_images(extractor)
     found.measures += [*work.symbols(), *work.wasserstein(), *work.geometry(), *work.similarity(pairs)]
     rows = pairs.rows or list(zip(range(len(real)), range(len(generated)), strict=False))

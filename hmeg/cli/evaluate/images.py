@@ -60,6 +60,9 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     help="Compare by the encoder of a trained CAN, too; CHECKPOINT as for `hmeg evaluate recognition`.",
 )
 @click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Of networks; auto: the GPU if any."
+)
+@click.option(
     "--geometry-trials",
     default=100,
     show_default=True,
@@ -77,6 +80,7 @@ def command(
     seed: int,
     inception_weights: Path | None,
     features: tuple[Path, ...],
+    device: str,
     geometry_trials: int,
 ) -> None:
     """Compare GENERATED images with REAL ones.
@@ -99,6 +103,7 @@ def command(
 
     try:
         require_libraries()
+        from hmeg.devices import select_device
         from hmeg.evaluation.can import load as load_can
         from hmeg.evaluation.features import can_features
         from hmeg.evaluation.image_metrics import ImageSettings, measure_images
@@ -110,9 +115,10 @@ def command(
         called = name or generated.resolve().name
         check_key(called)
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
-        settings = ImageSettings(size, count, seed, geometry_trials)
-        inception = None if inception_weights is None else load_inception(inception_weights)
-        extractors = [can_features(load_can(path, "cpu"), path.name) for path in features]
+        device = str(select_device(device))
+        settings = ImageSettings(size, count, seed, geometry_trials, device)
+        inception = None if inception_weights is None else load_inception(inception_weights).to(device)
+        extractors = [can_features(load_can(path, device), path.name) for path in features]
         sets = open_images(real), open_images(generated)
         found, shown = measure_images(
             *sets, settings, inception, extractors, tell=lambda step: click.echo(f"{step} ...", err=True)
