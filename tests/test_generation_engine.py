@@ -85,7 +85,7 @@ def test_buckets_keep_the_order_and_hold_expressions_of_one_size():
 
     def draw(batch):
         batches.append([len(task.graph) for task in batch])
-        return [sample(task.index) for task in batch]
+        return lambda: [sample(task.index) for task in batch]
 
     drawn = [s.index for s in in_buckets(iter(made), 4, draw)]
     assert drawn == list(range(75))
@@ -97,7 +97,7 @@ def test_buckets_keep_the_order_and_hold_expressions_of_one_size():
 def test_buckets_read_a_bounded_number_ahead():
     taken = []
     endless = (taken.append(i) or Task(i, parse_latex("x")) for i in range(10**9))
-    stream = in_buckets(endless, 2, lambda batch: [sample(task.index) for task in batch])
+    stream = in_buckets(endless, 2, lambda batch: lambda: [sample(task.index) for task in batch])
     assert [next(stream).index for _ in range(3)] == [0, 1, 2]
     assert len(taken) == 2 * BATCHES_AHEAD
 
@@ -106,7 +106,7 @@ def test_buckets_draw_what_single_samples_are():
     """What a GPU does with a stream, here on the CPU."""
     generator = Generator(tiny_model(), "cpu", "tiny")
     made = [Task(i, parse_latex(text)) for i, text in enumerate(["x", r"\frac{a}{b}", "y = x^{2}", "1", "a b c"])]
-    together = list(in_buckets(made, 2, lambda batch: generator.draw_together(batch, 3, 64)))
+    together = list(in_buckets(made, 2, lambda batch: lambda: generator.draw_together(batch, 3, 64)))
     for got, wanted in zip(together, generator.stream(made, 3, 64), strict=True):
         assert got.index == wanted.index
         np.testing.assert_allclose(got.boxes, wanted.boxes, atol=0.02)

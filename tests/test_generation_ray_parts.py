@@ -47,7 +47,11 @@ def test_blocks_hold_the_batches_of_the_local_engine():
 
     def batches(tasks):
         drawn = []
-        list(in_buckets(tasks, 2, lambda batch: drawn.append([t.index for t in batch]) or [sample(0)] * len(batch)))
+        list(
+            in_buckets(
+                tasks, 2, lambda batch: drawn.append([t.index for t in batch]) or (lambda: [sample(0)] * len(batch))
+            )
+        )
         return drawn
 
     cut = [b for b in blocks(ENTRIES, settings(), 0, 2) if b.shard == 0]

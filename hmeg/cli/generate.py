@@ -130,6 +130,12 @@ class _NumberOrAuto(click.ParamType):
     help="Samples computed together on a GPU, auto: as memory allows; the CPU computes one at a time.",
 )
 @click.option(
+    "--cuda-graphs/--no-cuda-graphs",
+    default=True,
+    show_default=True,
+    help="Whether a GPU replays recordings of the decoder, one for each size of batch.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(0, 256),
     metavar="N",
@@ -183,6 +189,7 @@ def command(
     decoder: Path | None,
     runtime: str | None,
     batch_size: int | None,
+    cuda_graphs: bool,
     workers: int | None,
     shard_size: int | None,
     engine: str,
@@ -231,6 +238,8 @@ def command(
 
     _check_runtime(runtime, decoder, weights)
     if engine == "ray":
+        if not cuda_graphs:
+            raise click.UsageError("--no-cuda-graphs is for --engine local")
         _check_for_ray(device, workers, input_path, decoder or weights, gpus_per_actor)
     else:
         _check_for_local(ray_address, ray_actors, cpus_per_actor, gpus_per_actor)
@@ -274,7 +283,7 @@ def command(
                 read = partial(inputs.from_arguments, texts)
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
-            generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder)
+            generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
             generator.check(size, batch_size or 1)  # before anything is overwritten
             augment = _checked_augment(augment, size, generator.config.image_channels)
             shard_size = shard_size or FORMATS[file_format].default_shard

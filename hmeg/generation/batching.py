@@ -17,9 +17,12 @@ LARGEST_BATCH = 256
 
 
 def in_buckets(
-    tasks: Iterable[Task], batch_size: int, draw: Callable[[Sequence[Task]], list[Sample]]
+    tasks: Iterable[Task], batch_size: int, launch: Callable[[Sequence[Task]], Callable[[], list[Sample]]]
 ) -> Iterator[Sample]:
     """Samples in the order of ``tasks``, drawn in batches of expressions of about the same size.
+
+    launch  starts to draw a batch; what it returns waits for the samples. A batch is waited for when the next one has
+            been started, so the device is never idle while the host turns images into samples.
 
     A complete graph of V symbols has V * V relations, so a long expression among short ones makes a batch slow. Never
     reads more than :data:`BATCHES_AHEAD` batches ahead, so memory is bounded.
@@ -28,9 +31,15 @@ def in_buckets(
     while window := list(itertools.islice(tasks, BATCHES_AHEAD * batch_size)):
         order = sorted(range(len(window)), key=lambda i: len(window[i].graph))
         drawn: dict[int, Sample] = {}
+        started: list[tuple[list[int], Callable[[], list[Sample]]]] = []
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            drawn.update(zip(rows, draw([window[i] for i in rows]), strict=True))
+            started.append((rows, launch([window[i] for i in rows])))
+            if len(started) > 1:
+                before, wait = started.pop(0)
+                drawn.update(zip(before, wait(), strict=True))
+        for rows, wait in started:
+            drawn.update(zip(rows, wait(), strict=True))
         for i in range(len(window)):
             yield drawn.pop(i)
 

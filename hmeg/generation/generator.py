@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
+from hmeg.model.composition import Composition
 
 from .batching import fitting_batch, in_buckets
+from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .display import boxes_in_pixels, resize, to_pixels, upright
 from .noise import box_noise, image_noise
 from .sample import Sample
+from .staging import HostStaging, PinnedStaging, Staging
 
 MIN_SIZE = 16
 DEFAULT_BATCH_SIZE = 16
@@ -69,6 +73,7 @@ class Generator:
                stay what they are, grey levels differ by a few)
     decoder  an exported decoder (:func:`hmeg.generation.decoder_file.load_decoder`) that draws the images instead of
              torch, on its own device and in its own precision; everything before it stays as it is
+    cuda_graphs  whether upsampler and decoder are replayed as CUDA graphs on a GPU (:mod:`hmeg.generation.captured`)
 
     Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
     so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
@@ -84,6 +89,7 @@ class Generator:
         name: str = "model",
         precision: str = "float32",
         decoder: DecoderFile | None = None,
+        cuda_graphs: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -93,7 +99,9 @@ class Generator:
         self.metadata = dict(model.metadata)
         id_of_weights = model.weights_id or weights_id(model)
         self.weights = f"{name}@{id_of_weights}"
+        self.cuda_graphs = cuda_graphs
         self._decoder = decoder
+        self._prepare_device()
         if decoder is not None:
             decoder.check(id_of_weights, name, precision)
             self.precision, self.runtime = decoder.precision, decoder.label
@@ -102,6 +110,15 @@ class Generator:
         self._image_model = self.model.image_model.for_inference()
         self._image_model.upsampler.to(PRECISIONS[precision])
         self._image_model.decoder.to(PRECISIONS[precision])
+
+    def _prepare_device(self) -> None:
+        """What is used beside the networks: on a GPU recordings of the decoder, and pinned memory for results.
+
+        An exported decoder brings what it needs.
+        """
+        on_gpu = self.device.type == "cuda" and self._decoder is None
+        self._staging: Staging = PinnedStaging(self.device) if on_gpu else HostStaging()
+        self._captured = Captured(CudaGraphs(self.device)) if on_gpu and self.cuda_graphs else None
 
     def __repr__(self) -> str:
         return f"Generator({self.weights}, device={str(self.device)!r})"
@@ -156,7 +173,7 @@ class Generator:
             for task in tasks:
                 yield from self.draw_together([task], seed, size)
         else:
-            yield from in_buckets(tasks, batch_size, lambda batch: self.draw_together(batch, seed, size))
+            yield from in_buckets(tasks, batch_size, lambda batch: self._launch(batch, seed, size))
 
     def fitting_batch_size(self) -> int:
         """A batch size that the device's free memory allows; 1 on the CPU, which computes one sample at a time."""
@@ -172,12 +189,16 @@ class Generator:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
-    @torch.inference_mode()
     def draw_together(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
         """Samples of ``tasks`` computed as one batch, whatever the device; ``size`` as for :meth:`stream`.
 
         Boxes of the layout generator that came out inverted are put upright before the image is drawn.
         """
+        return self._launch(tasks, seed, size)()
+
+    @torch.inference_mode()
+    def _launch(self, tasks: Sequence[Task], seed: int, size: int) -> Callable[[], list[Sample]]:
+        """Starts to draw; what is returned waits for the images. A GPU computes while the caller does other things."""
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
@@ -185,27 +206,37 @@ class Generator:
         noise = self._on_device(
             np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
         )
+        # host work of this batch comes before the first wait for the device, which may still draw the batch before
+        image_noises = np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
         predicted = self.model.layout_generator(batch, noise).cpu().numpy()
         boxes = _boxes_to_use(graphs, predicted)
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
-        noise = self._on_device(
-            np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
-        )
-        images = self._images(batch, noise, drawn_at, modes, native).float().cpu().numpy()
-        return [
+        images = self._images(batch, self._on_device(image_noises), drawn_at, modes, native)
+        arrival = self._staging.fetch(images.float())
+        return lambda: [
             self._sample(task, image, of_task, seed, size)
-            for task, image, of_task in zip(tasks, images, boxes, strict=True)
+            for task, image, of_task in zip(tasks, arrival(), boxes, strict=True)
         ]
 
     def _images(
         self, batch: GraphBatch, noise: torch.Tensor, boxes: torch.Tensor, modes: torch.Tensor | None, size: int
     ) -> torch.Tensor:
-        if self._decoder is None:
-            output = self._image_model(batch, noise, boxes, (size,), glyph_modes=modes)
-            return output.images[size]
         composition = self.model.image_model.compose(batch, boxes, modes)
-        return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
+        if self._decoder is not None:
+            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
+        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
+        paint = partial(self._paint, size)
+        return self._captured(size, paint, noise, *inputs) if self._captured else paint(noise, *inputs)
+
+    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
+        rest = iter(others)
+        in_boxes = next(rest) if self.config.box_coordinates else None
+        glyphs = next(rest) if self.config.glyph_channels else None
+        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+        images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
+        return images[size]
 
     def _sample(self, task: Task, image: np.ndarray, boxes: np.ndarray, seed: int, size: int) -> Sample:
         try:

@@ -30,6 +30,7 @@ def load(
     device: str | torch.device = "auto",
     precision: str = "float32",
     decoder: str | os.PathLike[str] | None = None,
+    cuda_graphs: bool = True,
 ) -> Generator:
     """A generator with the weights of that name, or of that file.
 
@@ -40,6 +41,7 @@ def load(
                exported decoder has its own
     decoder  a file of `hmeg export` that draws the images from layouts, in place of torch: .onnx, .pt2 (AOTInductor)
              or .engine (TensorRT). A .pt2 or .engine is code: load files of people you trust only
+    cuda_graphs  whether a GPU replays recordings of the decoder (:mod:`hmeg.generation.captured`)
 
     ``FileNotFoundError`` for a name or path that is not there, listing what is; ``ValueError`` for a damaged or foreign
     file, for a decoder of other weights and for a device that is not there; ``RuntimeError``, saying how to get it, if
@@ -57,7 +59,7 @@ def load(
         return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
     model, name = load_model(weights)
     if decoder is None:
-        return Generator(model, chosen, name, precision)
+        return Generator(model, chosen, name, precision, cuda_graphs=cuda_graphs)
     drawn_by = load_decoder(decoder, chosen)
     return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
 

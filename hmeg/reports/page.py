@@ -7,6 +7,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,7 @@ class Page:
 
     def html(self) -> str:
         """The page as text: the same for the same pieces."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("hmeg.reports", "."),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-        )
-        template = environment.get_template("page.html")
-        return template.render(title=self.title, contents=self._contents, blocks=self._blocks)
+        return _template().render(title=self.title, contents=self._contents, blocks=self._blocks)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the page, all of it or nothing. ``OSError`` when the disk says no."""
@@ -106,6 +100,17 @@ class Page:
 
     def _add(self, kind: str, **values: Any) -> None:
         self._blocks.append({"kind": kind, **values})
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hmeg.reports", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("page.html")
 
 
 def _picture(image: bytes | Image.Image, caption: str, alt: str | None) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _picture(image: bytes | Image.Image, caption: str, alt: str | None) -> dict[
     else:
         width, height = image.size
         file = io.BytesIO()
-        image.save(file, format="PNG", optimize=True)
+        image.save(file, format="PNG")
         encoded = file.getvalue()
     source = "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
     return {"source": source, "caption": caption, "alt": alt or caption, "width": width, "height": height}
