@@ -21,6 +21,7 @@ SUITES = {
     "train": Suite("one optimisation step of layout (batch 64) and image training (base, batch 4)"),
     "generate": Suite("LaTeX to files, images a second, and the front end alone, beside the published way"),
     "recognise": Suite("images read by CAN, many at once beside one at a time as published"),
+    "export": Suite("the decoder by torch and by runtimes of exported files, small and base, batches of 1 and 8"),
     "box_soft_mask": Suite("the fixed soft mask of a box", "raster"),
     "compose_layout": Suite("masks times features, summed per expression", "raster"),
     "box_layout": Suite("fixed soft masks times features, summed per expression", "raster"),
