@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import torch
 from click.testing import CliRunner
 
 from hmeg.cli import main
-from hmeg.export import onnx_check
+from hmeg.cli.export.onnx import _cannot_check
+from hmeg.export import onnx_export
 from hmeg.export.decoder_part import DecoderPart, example_inputs
+from hmeg.export.errors import Unavailable
 from hmeg.export.metadata import ExportMetadata
 from hmeg.export.onnx_check import DisagreementError, check_onnx, draw, tolerance
 from hmeg.export.onnx_export import export_onnx
@@ -240,7 +243,7 @@ def test_command(tmp_path):
     [
         (["--weights", "none", "--out", "x.onnx"], "no weights 'none'"),
         (["--out", "x.pt"], "x.pt: the name of an ONNX file must end in .onnx"),
-        (["--out", "absent/x.onnx", "--no-check"], "absent"),
+        (["--out", "absent/x.onnx", "--no-check"], "absent/x.onnx: there is no folder absent"),
         (["--out", "x.onnx", "--part", "half"], "'half' is not one of"),
         (["--out", "x.onnx", "--part", "full", "--max-symbols", "1"], "not in the range"),
     ],
@@ -255,7 +258,28 @@ def test_command_refuses(tmp_path, monkeypatch, arguments, message):
     assert not (tmp_path / "x.onnx").exists()
 
 
+def test_what_is_missing_is_named(exported, tmp_path, monkeypatch):
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; for GPUs: pip install onnxruntime-gpu"):
+            OnnxRuntime(exported("base-like", "decoder"), "cuda")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else found(name))
+    with pytest.raises(Unavailable, match=r"onnx is not installed: pip install 'hmeg\[onnx\]'"):
+        export_onnx(tiny_model(), tmp_path / "x.onnx")
+    assert "onnxruntime is not installed" in (_cannot_check("fp32") or "")
+    assert "no bfloat16" in (_cannot_check("bf16") or "")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(Unavailable, match=r"onnxruntime cannot be imported .*: pip install 'hmeg\[onnx\]'"):
+        OnnxRuntime(exported("base-like", "decoder"))
+
+
+def test_more_than_one_file_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "_LARGEST_FILE", 1000)
+    with pytest.raises(ValueError, match=r"x\.onnx: 0\.0 GB of weights; one ONNX file holds 2 GB"):
+        export_onnx(tiny_model(), tmp_path / "x.onnx")
+
+
 def test_tolerance_follows_the_precision():
     assert tolerance(TINY, "fp32") == 1e-4
     assert tolerance(TINY, "bf16") == 8 * tolerance(TINY, "fp16")
-    assert onnx_check.tolerance(TINY, "fp16") < 0.03
+    assert tolerance(TINY, "fp16") < 0.03

@@ -69,12 +69,15 @@ def export_onnx(
     check        called with the file before it appears at ``path``; what it raises leaves nothing there
     The batch is dynamic, from 1 on; for "full" so are the symbols, from 1 to ``max_symbols``.
 
-    ``ValueError`` for a path that does not end in .onnx and for a model beyond the 2 GB that one ONNX file holds;
-    ``Unavailable``, naming the extra that brings it, where a library is missing.
+    ``FileNotFoundError`` for a folder that is not there; ``ValueError`` for a name that does not end in .onnx and
+    for a model beyond the 2 GB that one ONNX file holds; ``Unavailable``, naming the extra that brings it, where a
+    library is missing.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"{path}: the name of an ONNX file must end in {SUFFIX}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
     for library in ("onnx", "onnxscript"):
         if importlib.util.find_spec(library) is None:
             raise Unavailable(f"{library} is not installed: pip install 'hmeg[onnx]'")
