@@ -40,7 +40,7 @@ def build_engine(
     profiles      batch sizes to be fast at; one must begin at 1
     timing_cache  what TensorRT measured of its kernels in earlier builds, read if it is there and written after: the
                   next build on the same GPU takes a fraction of the time
-    tf32          let float32 products be rounded to TF32 (10 bits of mantissa): faster, and no longer within 1e-4
+    tf32          let float32 products be rounded to TF32 (10 bits of mantissa), as TensorRT does unless told not to
     device        the GPU to build on and for; None: the current one
     tell          called with a line for every step, and for what TensorRT complains about
 

@@ -29,11 +29,11 @@ def _library_problem() -> str | None:
     except ModuleNotFoundError as error:
         if error.name != "tensorrt":
             return f"the Python package tensorrt is incomplete ({error}); {INSTALL} brings all of it"
-        return f"the Python package tensorrt is not installed; {INSTALL} brings it (about 2 GB)"
+        return f"the Python package tensorrt is not installed; {INSTALL} brings it"
     except ImportError as error:
         return f"the Python package tensorrt cannot be loaded ({error}); {INSTALL} brings its libraries along"
     if not hasattr(module, "Builder"):  # a folder of type stubs is importable too
-        return f"there is a folder named tensorrt, but not TensorRT's Python package; {INSTALL} brings it (about 2 GB)"
+        return f"there is a folder named tensorrt, but not TensorRT's Python package; {INSTALL} brings it"
     if _major(module.__version__) not in VERSIONS:
         return f"tensorrt is {module.__version__}, and hmeg knows 10 and 11; {INSTALL} brings one of them"
     return None
