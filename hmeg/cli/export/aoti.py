@@ -24,7 +24,7 @@ import click
     "--largest-batch",
     default=256,
     show_default=True,
-    type=click.IntRange(1, 1024),
+    type=click.IntRange(2, 1024),
     metavar="N",
     help="Most images computed at a time.",
 )

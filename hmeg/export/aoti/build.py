@@ -21,6 +21,7 @@ from .processor import Processor
 
 PRECISIONS = ("fp32", "bf16")
 LARGEST_BATCH = 1024
+_BATCH = 2  # that it is traced with; one would be taken for a constant
 
 
 def release(version: str) -> str:
@@ -35,7 +36,7 @@ def build_package(
 
     precision      "fp32" or "bf16", of arithmetic, inputs and images
     device         that the code is for; None: the CPU
-    largest_batch  most images computed at a time; the code serves any number from 1 to it
+    largest_batch  most images computed at a time, from 2 on; the code serves any number from 1 to it
 
     ``ValueError`` for another precision, batch or suffix. ``Unavailable``, in words, where there is no compiler. Takes
     half a minute and more.
@@ -43,8 +44,8 @@ def build_package(
     device = torch.device("cpu") if device is None else device
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if not 1 <= largest_batch <= LARGEST_BATCH:
-        raise ValueError(f"the largest batch must be in 1..{LARGEST_BATCH}, got {largest_batch}")
+    if not _BATCH <= largest_batch <= LARGEST_BATCH:
+        raise ValueError(f"the largest batch must be in {_BATCH}..{LARGEST_BATCH}, got {largest_batch}")
     if out.suffix != SUFFIX:
         raise ValueError(f"an AOTInductor package's name ends in {SUFFIX}, got {out}")
     package = Package(
@@ -73,13 +74,11 @@ def _compile(model: HMEG, path: Path, precision: str, device: torch.device, larg
     from torch._inductor.exc import InductorError
 
     part = DecoderPart(model).to(device, DTYPES[precision])
-    # Two: a batch of one would be taken for a constant.
     inputs = {
-        name: tensor.to(device, DTYPES[precision])
-        for name, tensor in example_inputs(model.config, min(2, largest_batch)).items()
+        name: tensor.to(device, DTYPES[precision]) for name, tensor in example_inputs(model.config, _BATCH).items()
     }
     batch = torch.export.Dim("batch", min=1, max=largest_batch)
-    shapes = {name: {0: batch} if largest_batch > 1 else None for name in inputs}
+    shapes = {name: {0: batch} for name in inputs}
     options = {"cpp.dynamic_threads": True}  # as many as torch uses where it runs, not where it was compiled
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -87,7 +86,10 @@ def _compile(model: HMEG, path: Path, precision: str, device: torch.device, larg
             exported = torch.export.export(part, tuple(inputs.values()), dynamic_shapes=shapes)
             torch._inductor.aoti_compile_and_package(exported, package_path=str(path), inductor_configs=options)
     except InductorError as error:
-        raise Unavailable(f"AOTInductor cannot compile the decoder here: {first_line(error)}") from error
+        raise Unavailable(
+            f"AOTInductor cannot compile the decoder here: {first_line(error)}. It needs a C++ compiler: g++, or what "
+            "the environment variable CXX names"
+        ) from error
 
 
 def first_line(error: Exception) -> str:

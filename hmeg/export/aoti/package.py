@@ -8,6 +8,7 @@ can write a package can write digests that fit. Load packages of people you trus
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,6 @@ from .processor import Processor
 FORMAT = "hmeg-aoti-1"
 SUFFIX = ".pt2"
 _ENTRY = "extra/hmeg.json"  # below the archive's one folder, where torch looks for files that are not its own
-_LARGEST_ENTRY = 1 << 32
 _BLOCK = 1 << 20
 
 
@@ -66,7 +66,10 @@ def read_package(path: str | os.PathLike[str]) -> Package:
     try:
         with zipfile.ZipFile(path) as archive:
             return _checked(archive, name)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+        # EINVAL: the archive's directory points before the file's beginning. Others are the disk's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise ValueError(f"{name}: not a readable package, truncated or corrupt ({error})") from None
 
 
@@ -76,6 +79,8 @@ def _checked(archive: zipfile.ZipFile, name: str) -> Package:
         # ZipInfo ends a name at a NUL byte, other readers may not.
         if not _stays_inside(info.filename) or not _stays_inside(info.orig_filename):
             raise ValueError(f"{name}: holds the name {info.orig_filename!r}, which leads out of it; not loaded")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise ValueError(f"{name}: {info.filename} is compressed or encrypted, and `hmeg export aoti` does neither")
     names = [info.filename for info in entries]
     own = f"{_folder(archive)}/{_ENTRY}"
     if names.count(own) != 1:
@@ -113,8 +118,6 @@ def _stays_inside(name: str) -> bool:
 
 
 def _digest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    if info.file_size > _LARGEST_ENTRY:
-        raise zipfile.BadZipFile(f"{info.filename} says it has {info.file_size} bytes")
     digest = hashlib.sha256()
     with archive.open(info) as file:
         while block := file.read(_BLOCK):

@@ -32,10 +32,10 @@ class AotiRuntime:
         _check_machine(self._name, package, device)
         self._metadata, self._largest_batch = package.metadata, package.largest_batch
         self._device = device
-        if device.type == "cuda":
-            index = torch.cuda.current_device() if device.index is None else device.index
-            self._device = torch.device("cuda", index)
-        self._model = torch._inductor.aoti_load_package(self._name, device_index=self._device.index or -1)
+        if device.type == "cuda" and device.index is None:
+            self._device = torch.device("cuda", torch.cuda.current_device())
+        index = -1 if self._device.index is None else self._device.index
+        self._model = torch._inductor.aoti_load_package(self._name, device_index=index)
 
     @property
     def metadata(self) -> ExportMetadata:
