@@ -1,7 +1,8 @@
 """The operators as the published code's formulation has them, in eager PyTorch, in the place of hmeg.ops.
 
 Networks and losses are the same modules; inside :func:`published_operators` everything they ask of ``hmeg.ops`` is done
-with gathers, concatenations, convolutions, grid_sample and index_add, and differentiated by autograd.
+with gathers, concatenations, convolutions, grid_sample and index_add, and differentiated by autograd, and the decoder
+upsamples and concatenates before it convolves.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hmeg import ops
+from hmeg.model import upsampling
 from hmeg.ops.weights import MaskWeights, TripleWeights
 
 
@@ -94,17 +96,24 @@ def attention_readout(x: Tensor, weight: Tensor, batch: Tensor, num_graphs: int)
     return x.new_zeros((num_graphs, x.shape[1])).index_add(0, batch, score * x)
 
 
+def conv_beside(conv: nn.Conv2d, x: Tensor, features: Tensor) -> Tensor:
+    upsampled = F.interpolate(features, scale_factor=2, mode="nearest")
+    convolved: Tensor = conv(torch.cat([x, upsampled], dim=1))
+    return convolved
+
+
 _OPERATORS = (box_soft_mask, refine_masks, compose_layout, crop_boxes, triple_message, attention_readout)
 
 
 @contextmanager
 def published_operators() -> Iterator[None]:
     """Within it the networks' operators are those of this module."""
-    before = {function.__name__: getattr(ops, function.__name__) for function in _OPERATORS}
-    for function in _OPERATORS:
-        setattr(ops, function.__name__, function)
+    places = [(ops, function) for function in _OPERATORS] + [(upsampling, conv_beside)]
+    before = [getattr(place, function.__name__) for place, function in places]
+    for place, function in places:
+        setattr(place, function.__name__, function)
     try:
         yield
     finally:
-        for name, function in before.items():
-            setattr(ops, name, function)
+        for (place, function), original in zip(places, before, strict=True):
+            setattr(place, function.__name__, original)

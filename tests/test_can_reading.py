@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -171,15 +169,6 @@ def test_pillow_images_are_read_like_arrays() -> None:
     (array,), (picture,) = reader.recognise([ink], longest=5), reader.recognise([Image.fromarray(ink)], longest=5)
     assert array.tokens == picture.tokens
     assert recogniser().recognise([]) == []
-
-
-def test_what_goes_wrong_while_images_are_made_is_raised_here() -> None:
-    def images() -> Iterator[np.ndarray]:
-        yield from inks()
-        raise ValueError("the third disk is full of holes")
-
-    with pytest.raises(ValueError, match="full of holes"):
-        recogniser().recognise(images(), 1, longest=1)
 
 
 def test_what_is_no_image_is_refused() -> None:

@@ -14,8 +14,9 @@ from hmeg.graph.latex import parse_latex
 from hmeg.model import ModelConfig
 from hmeg.model.decoder import ImageDecoder
 from hmeg.model.image_model import ImageModel
-from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler, merged_upsampling
+from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler
 from hmeg.model.mask import LayoutUpsampler
+from hmeg.model.upsampling import merged_upsampling
 from tests.tiny_model import TINY
 
 TOLERANCE = 1e-4  # of images, whose range is about [0, 1]

@@ -55,6 +55,8 @@ def test_real_symbols_can_be_read_and_noise_cannot(folder: Path) -> None:
     assert found.classified_at_true_boxes < 0.7 and found.classified_whole_road < 0.7
     assert 0 < found.typeset_iou < 1 and 0 <= found.box_iou < found.typeset_iou
     assert 0.1 < found.pixel_l1 < 1 and found.box_l1 > 0
+    assert 0 < found.typeset_energy < found.layout_energy, "random weights are further off than type, spread or not"
+    assert 0 < found.box_spread < 1 and 0 < found.pixel_spread < 1
 
 
 def test_command_line(folder: Path) -> None:

@@ -70,14 +70,22 @@ def test_without_less_is_more_whole_graphs_are_judged(data: Path) -> None:
     assert part.real.edge_index.shape[1] < part.graph.edge_index.shape[1]
 
 
-def test_the_adversarial_terms_are_about_the_fakes(data: Path, tmp_path: Path) -> None:
+def test_the_adversarial_terms_are_about_the_fakes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The known fault of the first trainer: its critic judged the boxes of the L1 term."""
     trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
     batch = trainer.prepare(0)
     judged: list[torch.Tensor] = []
     trainer.discriminator.register_forward_pre_hook(lambda module, inputs: judged.append(inputs[1]))
     made: list[torch.Tensor] = []
-    trainer.model.register_forward_hook(lambda module, inputs, output: made.append(output))
+    place = trainer.model.place
+
+    def placed(graph: GraphBatch, read: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        made.append(place(graph, read, noise))
+        return made[-1]
+
+    monkeypatch.setattr(trainer.model, "place", placed)
     trainer.step(0, batch)
     (boxes, fakes), (fooling, real, fake) = made, judged
     assert batch.graph.boxes is not None

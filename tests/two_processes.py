@@ -81,7 +81,9 @@ def main(data: Path, out: Path) -> None:
     if Processes.join("cpu").leads:
         torch.save(found, out / "statistics.pt")
     loop.LOG_EVERY = 1
-    LayoutTrainer(data, out / "layout", LAYOUT_RUN).train()
+    # Only the leading process measures; the others wait for it.
+    measured = replace(LAYOUT_RUN, validation=str(data), validate_every=4)
+    LayoutTrainer(data, out / "layout", measured).train()
     JointTrainer(data, out / "joint", JOINT_RUN).train()
     stopped(data, out / "stopped")
     if torch.distributed.is_initialized():

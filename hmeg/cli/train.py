@@ -240,3 +240,21 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
     except (ValueError, OSError, BackendError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))
+
+
+@command.command(short_help="Losses of runs as a picture.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_run_folder)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Picture to write: .png, .svg or .pdf.")
+@click.option("--only", multiple=True, metavar="NAME", help="Draw this loss or measurement; may be given repeatedly.")
+def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
+    """Draw what runs have logged: a panel for every loss and measurement, a line for every run.
+
+    Needs matplotlib: pip install 'hmeg[evaluate]'.
+    """
+    from hmeg.training.curves import draw_curves
+
+    try:
+        drawn = draw_curves(runs, out, only)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{out}: {', '.join(drawn)}")

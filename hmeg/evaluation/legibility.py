@@ -17,9 +17,10 @@ from torch import Tensor
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.data.glyphs import cut_symbols
 from hmeg.generation.generator import Generator
-from hmeg.graph import SymbolGraph, vocabulary
+from hmeg.graph import GraphBatch, SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset
 
+from .box_spread import energy_score, local_shape
 from .boxes import box_iou
 from .recogniser import SymbolRecogniser, bundled_recogniser
 from .symbols import accuracy as classified_accuracy
@@ -43,6 +44,11 @@ class Legibility:
     recognisability_whole_road   classified_whole_road over classified_real
     box_iou, box_l1         generated against true boxes: mean intersection over union, mean |difference| in [0, 1]
     typeset_iou             of the rule-based typesetter's boxes, for comparison
+    layout_energy           energy score of generated sizes and offsets (:mod:`hmeg.evaluation.box_spread`): smaller is
+                            better, smallest where draws are distributed as writers are
+    typeset_energy          of the typesetter's, which do not differ
+    box_spread              mean |difference| in [0, 1] of the boxes of two draws of one expression
+    pixel_spread            mean |difference| in [0, 1] of the images of two draws of one expression
     pixel_l1                mean |difference| of images drawn at true boxes and real ones, in [0, 1]
     """
 
@@ -59,6 +65,10 @@ class Legibility:
     box_iou: float
     box_l1: float
     typeset_iou: float
+    layout_energy: float
+    typeset_energy: float
+    box_spread: float
+    pixel_spread: float
     pixel_l1: float
 
 
@@ -105,7 +115,7 @@ def measure(
     seed: int = 0,
     recogniser: SymbolRecogniser | None = None,
 ) -> Legibility:
-    """Draws every validation expression twice, at true and at generated boxes, and reads the symbols.
+    """Draws every validation expression at true boxes and twice at generated ones, and reads the symbols.
 
     train       the plain reader's known symbols
     validation  expressions with images; a prepared folder's
@@ -124,9 +134,17 @@ def measure(
     at_true = [image for _, image in _drawn(generator, validation.graphs, size, seed)]
     bare = [SymbolGraph(graph.symbols, graph.relations) for graph in validation.graphs]
     graphs, images = map(list, zip(*_drawn(generator, bare, size, seed), strict=True))
+    others, other_images = map(list, zip(*_drawn(generator, bare, size, seed + 1), strict=True))
     true_boxes = torch.from_numpy(np.concatenate([g.boxes for g in validation.graphs if g.boxes is not None]))
-    boxes = torch.from_numpy(np.concatenate([g.boxes for g in graphs if g.boxes is not None]))
+    boxes, other_boxes = (
+        torch.from_numpy(np.concatenate([g.boxes for g in drawn if g.boxes is not None])) for drawn in (graphs, others)
+    )
     typeset_boxes = torch.from_numpy(np.concatenate([typeset(g) for g in bare]))
+    batch = GraphBatch.from_graphs(bare)
+    shapes = {
+        name: local_shape(batch, placed.double())
+        for name, placed in (("one", boxes), ("other", other_boxes), ("true", true_boxes), ("type", typeset_boxes))
+    }
     differences = [
         np.abs(image.astype(np.float64) - validation.image(i)).mean() / 255 for i, image in enumerate(at_true)
     ]
@@ -148,5 +166,11 @@ def measure(
         box_iou=float(box_iou(boxes, true_boxes).mean()),
         box_l1=float((boxes - true_boxes).abs().mean()),
         typeset_iou=float(box_iou(typeset_boxes, true_boxes).mean()),
+        layout_energy=float(energy_score(shapes["one"], shapes["other"], shapes["true"]).mean()),
+        typeset_energy=float(energy_score(shapes["type"], shapes["type"], shapes["true"]).mean()),
+        box_spread=float((boxes - other_boxes).abs().mean()),
+        pixel_spread=float(
+            np.mean([np.abs(a.astype(np.float64) - b).mean() / 255 for a, b in zip(images, other_images, strict=True)])
+        ),
         pixel_l1=float(np.mean(differences)),
     )

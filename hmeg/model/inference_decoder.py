@@ -7,10 +7,7 @@ rounding:
   both in.
 * A convolution of concatenated channels is the sum of two convolutions. The layout's is computed at the stage's own
   resolution, the features' before they are upsampled, and nothing is concatenated.
-* Upsampling by 2 (nearest) and then a 3x3 convolution reads only 2x2 different features for every output pixel, and
-  which taps fall together depends only on whether its row and column are even or odd. The four 2x2 kernels together
-  are one transposed convolution, 4x4 with stride 2: 4 multiply-adds instead of 9 (:func:`merged_upsampling`). Zeros
-  around the upsampled features are zeros around the features, so borders come out right too.
+* Upsampling by 2 (nearest) and then a 3x3 convolution is one transposed convolution (:mod:`hmeg.model.upsampling`).
 * Everything is channels_last.
 """
 
@@ -25,6 +22,7 @@ from torch.nn import functional as F
 
 from .decoder import SLOPE, ImageDecoder, ImageHead, RefinementStage, check_resolutions, layout_pyramid
 from .mask import LayoutUpsampler
+from .upsampling import merged_upsampling
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -40,20 +38,6 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     assert conv.bias is not None
     scale, shift = scale_and_shift(norm)
     return conv.weight.double() * scale[:, None, None, None], conv.bias.double() * scale + shift
-
-
-def merged_upsampling(weight: Tensor) -> Tensor:
-    """The transposed convolution (I, O, 4, 4; stride 2, padding 1) that equals nearest upsampling by 2 followed by the
-    convolution ``weight`` (O, I, 3, 3; padding 1).
-
-    Output row 2i + p of the 3x3 convolution reads upsampled rows 2i + p - 1 .. 2i + p + 1, which are rows i - 1, i, i
-    (p = 0) or i, i, i + 1 (p = 1) of what was upsampled. The transposed convolution's tap k takes row i to row
-    2i + k - 1, so tap 0 is the last of the three, 1 the last two together, 2 the first two, 3 the first. Columns alike.
-    """
-    rows = torch.stack([weight[:, :, 2], weight[:, :, 1] + weight[:, :, 2], weight[:, :, 0] + weight[:, :, 1],
-                        weight[:, :, 0]], dim=2)  # fmt: skip
-    both = torch.stack([rows[..., 2], rows[..., 1] + rows[..., 2], rows[..., 0] + rows[..., 1], rows[..., 0]], dim=3)
-    return both.transpose(0, 1)
 
 
 def _convolution(weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Conv2d:

@@ -13,6 +13,7 @@ from .triple_conv import MLP, GraphEncoder, init_box_head, init_linear_kaiming, 
 
 _NUM_BOX_NUMBERS = 8
 _SMALLEST_SIDE = 1 / 256
+_BORDER = 1 / 64  # about what prepared data sets leave free (hmeg.data.crohme.RenderSettings)
 
 
 class AttentionReadout(nn.Module):
@@ -31,6 +32,14 @@ class AttentionReadout(nn.Module):
         return ops.attention_readout(x, self.weight, batch, num_graphs)
 
 
+def inside_image(boxes: Tensor) -> Tensor:
+    """Boxes (V, 4) moved, not squeezed, so that they stand in the image with a free border; those larger than that
+    overlap both borders alike."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    past = (_BORDER - low).clamp(min=0) - (high - (1 - _BORDER)).clamp(min=0)
+    return boxes + torch.cat([past, past], dim=1)
+
+
 class LayoutGenerator(nn.Module):
     """Boxes for the symbols of expressions (the published box network).
 
@@ -39,7 +48,8 @@ class LayoutGenerator(nn.Module):
     Differentiable in noise and weights. Runs in its weights' precision, under autocast too: it is small.
 
     With ``config.layout_prior`` (our own extension) it learns how handwriting differs from type instead of everything:
-    it reads ``graph.typeset_boxes`` beside the symbols, and adds its output to them. ValueError if they are missing.
+    it reads ``graph.typeset_boxes`` beside the symbols, and adds its output to them; ValueError if they are missing. In
+    evaluation mode a box that would leave the image is moved back in (:func:`inside_image`).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -67,17 +77,27 @@ class LayoutGenerator(nn.Module):
         expected = (len(graph.symbols), self.config.box_noise_dim)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise must be {expected}: one row per symbol; got {tuple(noise.shape)}")
+        return self.place(graph, self.read(graph), noise)
+
+    def read(self, graph: GraphBatch) -> Tensor:
+        """What :meth:`place` needs to know of each symbol (V, 2 layout_embedding_dim); no noise has a part in it."""
         with torch.autocast(graph.symbols.device.type, enabled=False):
-            prior = self._prior(graph) if self.config.layout_prior else None
-            extra = None if prior is None else self.prior_embedding(prior)
+            extra = self.prior_embedding(self._prior(graph)) if self.config.layout_prior else None
             nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, extra, graph.structure)
             whole = self.readout(nodes, graph.batch, graph.num_graphs)
-            read = torch.cat([nodes, whole[graph.batch], noise], dim=1)
-            boxes: Tensor
-            if prior is None:
-                boxes = self.box_head(read)
+            return torch.cat([nodes, whole[graph.batch]], dim=1)
+
+    def place(self, graph: GraphBatch, read: Tensor, noise: Tensor) -> Tensor:
+        """Boxes (V, 4) of one draw: forward(graph, noise) = place(graph, read(graph), noise)."""
+        boxes: Tensor
+        with torch.autocast(graph.symbols.device.type, enabled=False):
+            if self.config.layout_prior:
+                prior = self._prior(graph)
+                boxes = prior[:, :4] + self.correction(torch.cat([read, noise, prior], dim=1))
+                if not self.training:
+                    boxes = inside_image(boxes)
             else:
-                boxes = prior[:, :4] + self.correction(torch.cat([read, prior], dim=1))
+                boxes = self.box_head(torch.cat([read, noise], dim=1))
         return boxes
 
     def _prior(self, graph: GraphBatch) -> Tensor:

@@ -15,7 +15,7 @@ from hmeg.model.config import ModelConfig
 from .expressions import Expressions, UnpairedExpressions
 from .order import Purpose, batch_indices, random_rows, step_generator
 from .processes import Processes
-from .settings import AdversarialLayoutConfig
+from .settings import AdversarialLayoutConfig, LayoutTrainingConfig
 from .subgraphs import Subgraph, part_of, sample_subgraphs, symbols_of, whole_graphs
 
 
@@ -24,6 +24,7 @@ class LayoutBatch:
     """One step's expressions, noise and sub-graphs; of several processes' batch this process's part.
 
     graph         training expressions with true boxes, noise (V, box_noise_dim) for the L1 term
+    other_noise   likewise, for a second draw of them; None where no loss is about two
     fakes         expressions of the adversarial term, fake_noise for them
     fooling       sub-graphs of ``fakes`` in the generator's loss
     fake, real    sub-graphs of ``fakes`` and of ``graph`` in the discriminator's loss
@@ -32,6 +33,7 @@ class LayoutBatch:
 
     graph: GraphBatch
     noise: Tensor
+    other_noise: Tensor | None
     fakes: GraphBatch
     fake_noise: Tensor
     fooling: Subgraph
@@ -69,9 +71,10 @@ class LayoutBatches:
         graph, fakes = self.paired.batch(rows), source.batch(fake_rows)
         first, last = symbols_of(graph, mine)
         sample = sample_subgraphs if config.lim else whole_graphs
-        return LayoutBatch(
+        batch = LayoutBatch(
             graph=self.paired.batch(rows[mine]),
             noise=self._noise(graph, generator)[first:last],
+            other_noise=None,
             fakes=source.batch(fake_rows[mine]),
             fake_noise=self._noise(fakes, generator)[slice(*symbols_of(fakes, mine))],
             fooling=part_of(fakes, sample(fakes, generator), mine),
@@ -79,6 +82,9 @@ class LayoutBatches:
             real=part_of(graph, sample(graph, generator), mine),
             symbol_share=(last - first) * self.processes.count / len(graph.symbols),
         )
+        if isinstance(config, LayoutTrainingConfig) and config.spread_weight:
+            batch.other_noise = self._noise(graph, generator)[first:last]
+        return batch
 
     def _noise(self, graph: GraphBatch, generator: torch.Generator) -> Tensor:
         return torch.randn((len(graph.symbols), self.noise_dim), generator=generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from hmeg.evaluation.box_spread import energy_score, local_shape
 from hmeg.graph import GraphBatch
 from hmeg.model.discriminators import LayoutDiscriminator
 
@@ -16,6 +17,14 @@ def box_loss(boxes: Tensor, batch: LayoutBatch) -> Tensor:
     """Mean absolute difference of generated and true boxes."""
     assert batch.graph.boxes is not None
     return batch.symbol_share * F.l1_loss(boxes.float(), batch.graph.boxes)
+
+
+def spread_loss(one: Tensor, other: Tensor, batch: LayoutBatch) -> Tensor:
+    """Energy score of two draws' boxes (V, 4), summed over sizes and offsets, divided by the number of symbols."""
+    graph = batch.graph
+    assert graph.boxes is not None
+    shapes = [local_shape(graph, boxes.float()) for boxes in (one, other, graph.boxes)]
+    return batch.symbol_share * energy_score(*shapes).sum() / len(graph.symbols)
 
 
 def judge(discriminator: LayoutDiscriminator, graph: GraphBatch, boxes: Tensor, part: Subgraph) -> Tensor:

@@ -15,7 +15,7 @@ from hmeg.model.layout import LayoutGenerator
 from .averages import AveragedWeights
 from .expressions import dataset_digest
 from .layout_batch import LayoutBatch, LayoutBatches
-from .layout_losses import box_loss, discriminator_loss, fooling_loss
+from .layout_losses import box_loss, discriminator_loss, fooling_loss, spread_loss
 from .loop import Measured, TrainingRun
 from .optimisation import Optimised
 from .processes import Processes
@@ -90,20 +90,26 @@ class LayoutTrainer:
         losses, fake_boxes = self._generator_losses(batch)
         losses["gradient"] = self.generating.update(losses, step)
         self.ema.update(self.model)
+        if fake_boxes is None:
+            return losses
 
         self.discriminator.requires_grad_(True)
         judged = {"discriminator": self._discriminator_loss(batch, fake_boxes.detach())}
         return {**losses, **judged, "d_gradient": self.judging.update(judged, step)}
 
-    def generator_losses(self, batch: LayoutBatch) -> tuple[dict[str, Tensor], Tensor]:
-        """Weighted terms of the generator's loss, and the fakes' boxes (V', 4)."""
-        config = self.config
-        boxes = self.model(batch.graph, batch.noise)
-        fake_boxes = self.model(batch.fakes, batch.fake_noise)
-        losses = {
-            "box": config.box_weight * box_loss(boxes, batch),
-            "adversarial": config.adversarial_weight * fooling_loss(self.discriminator, batch, fake_boxes),
-        }
+    def generator_losses(self, batch: LayoutBatch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Weighted terms of the generator's loss, and the fakes' boxes (V', 4) if any are judged."""
+        config, fake_boxes = self.config, None
+        read = self.model.read(batch.graph)
+        boxes = self.model.place(batch.graph, read, batch.noise)
+        losses = {"box": config.box_weight * box_loss(boxes, batch)}
+        if batch.other_noise is not None:
+            other = self.model.place(batch.graph, read, batch.other_noise)
+            losses["spread"] = config.spread_weight * spread_loss(boxes, other, batch)
+        if config.adversarial_weight:
+            fake_boxes = self.model(batch.fakes, batch.fake_noise)
+            fooling = fooling_loss(self.discriminator, batch, fake_boxes)
+            losses["adversarial"] = config.adversarial_weight * fooling
         return losses, fake_boxes
 
     def discriminator_loss(self, batch: LayoutBatch, fake_boxes: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from .board import add_pictures, add_scalars, open_board
 from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint, write_atomically
 from .loss_log import LossQueue, StepLog, not_finite
+from .optimisation import matmul_precision
 from .prefetch import Prefetcher
 from .processes import Processes
 from .settings import LoopConfig, settings_of, to_yaml
@@ -103,8 +104,10 @@ class TrainingRun:
     def _check_same(self, settings: dict[str, Any]) -> None:
         try:
             found = yaml.safe_load((self.out / CONFIG).read_text(encoding="utf-8"))
+            # A setting that the run does not have came to hmeg later; its default is what was done before.
+            found = {**settings_of(type(self.config)()), **found}
             different = [k for k in settings if settings[k] != found.get(k) and k not in FREE_SETTINGS]
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ValueError(f"{self.out / CONFIG} does not hold a run's settings: {in_one_line(error)}") from error
         if different:
             wanted = ", ".join(f"{k} was {found.get(k)!r}, now {settings[k]!r}" for k in different)
@@ -137,6 +140,7 @@ class TrainingRun:
         """
         config = self.config
         with ExitStack() as stack:
+            stack.enter_context(matmul_precision(config.matmul_precision))
             self._board = open_board(self.out, self.step) if config.tensorboard and self.processes.leads else None
             if self._board is not None:
                 stack.callback(self._board.close)

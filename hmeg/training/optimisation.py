@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,17 @@ from .settings import LoopConfig
 def autocast(device: str, precision: str) -> torch.autocast:
     """Context for forward passes in ``fp32`` or ``bf16``."""
     return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Within it float32 matrix products have this precision (:func:`torch.set_float32_matmul_precision`)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Optimised:

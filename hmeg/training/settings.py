@@ -42,6 +42,12 @@ class LoopConfig:
     clip: float = setting(0.0, "Largest gradient norm of a network, larger ones are scaled down; 0: any, as published.")
     ema_decay: float = setting(0.999, "Decay per step of the averaged weights.")
     max_symbols: int = setting(60, "Leave longer expressions out.")
+    matmul_precision: str = setting(
+        "highest",
+        "Of float32 matrix products, as torch.set_float32_matmul_precision has it: medium multiplies in bfloat16,"
+        " high in TF32 where the device can.",
+        ("highest", "high", "medium"),
+    )
     seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
     device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, or auto (the GPU if there is one).")
     checkpoint_every: int = setting(500, "Steps between checkpoints.")
@@ -124,7 +130,16 @@ class LayoutTrainingConfig(AdversarialLayoutConfig):
     batch_size: int = setting(64, "Expressions a step, all processes together.")
     learning_rate: float = setting(5e-5, "Adam's learning rate.")
     box_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
-    adversarial_weight: float = setting(0.2, "Factor of the least-squares adversarial losses.")
+    adversarial_weight: float = setting(
+        0.2, "Factor of the least-squares adversarial losses; 0: train without a discriminator."
+    )
+    spread_weight: float = setting(
+        0.0, "Factor of the energy score of sizes and offsets: draws differ as writers do; 0: none, as published."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._at_least(0, "box_weight", "adversarial_weight", "spread_weight")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +60,6 @@ class Recogniser:
     ) -> list[Reading]:
         """Reads images, (H, W) uint8 or Pillow's, dark ink on light paper, each of its own size; in their order.
 
-        images      are asked for in another thread, a window of batches ahead
         batch_size  images at once; None: what suits the device. Sizes are mixed only where they are close, and the
                     filling is masked out everywhere, so an image reads the same in any company, up to rounding
         longest     stop after that many tokens
@@ -72,8 +69,8 @@ class Recogniser:
         if size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         readings: list[Reading] = []
-        inks_of = (self.preparation(_grey(image)) for image in images)
-        for inks in _one_ahead(_windows(inks_of, size * WINDOW)):
+        for window in _windows(images, size * WINDOW):
+            inks = [self.preparation(_grey(image)) for image in window]
             found: list[Reading | None] = [None] * len(inks)
             for rows in by_size([ink.shape for ink in inks], size):
                 for row, reading in zip(rows, self._read([inks[row] for row in rows], longest), strict=True):
@@ -100,15 +97,12 @@ def _grey(image: np.ndarray | Image.Image) -> np.ndarray:
     return array
 
 
-def _windows(inks: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    while window := list(itertools.islice(inks, size)):
-        yield window
-
-
-def _one_ahead(windows: Iterator[list[np.ndarray]]) -> Iterator[list[np.ndarray]]:
-    """The same windows, each made in a thread while the one before is read."""
-    with ThreadPoolExecutor(1, thread_name_prefix="hmeg-recognise") as thread:
-        waiting: Future[list[np.ndarray]] = thread.submit(next, windows, [])
-        while window := waiting.result():
-            waiting = thread.submit(next, windows, [])
+def _windows(images: Iterable[np.ndarray | Image.Image], size: int) -> Iterator[list[np.ndarray | Image.Image]]:
+    window: list[np.ndarray | Image.Image] = []
+    for image in images:
+        window.append(image)
+        if len(window) == size:
             yield window
+            window = []
+    if window:
+        yield window
