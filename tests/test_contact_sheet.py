@@ -12,7 +12,7 @@ def test_contact_sheet_shows_every_sample():
     one = contact_sheet([sample(0)])
     four = contact_sheet([sample(i) for i in range(4)])
     many = contact_sheet([sample(i, colour=True) for i in range(MAX_SAMPLES + 9)])
-    assert one.mode == "RGB"
+    assert (one.mode, many.mode) == ("L", "RGB")
     assert four.width > 3 * one.width
     assert four.height == one.height
     assert many.width > 7 * (one.width - 24)

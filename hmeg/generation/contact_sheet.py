@@ -27,26 +27,31 @@ _CARD_SIZE = (_PICTURE + 2 * _PADDING, _PICTURE + 2 * _PADDING + _CAPTION_LINES 
 
 
 def contact_sheet(samples: Sequence[Sample]) -> Image.Image:
-    """An RGB page with the first :data:`MAX_SAMPLES` of ``samples``; ``ValueError`` if there is none."""
+    """A page with the first :data:`MAX_SAMPLES` of ``samples``; ``ValueError`` if there is none.
+
+    RGB, or L where all samples are grey: that is encoded in less than half the time.
+    """
     if not samples:
         raise ValueError("a contact sheet needs at least one sample")
     samples = samples[:MAX_SAMPLES]
     columns = _columns(len(samples))
     rows = math.ceil(len(samples) / columns)
     width, height = _CARD_SIZE
-    page = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), _PAGE)
+    mode = "L" if all(sample.array.ndim == 2 for sample in samples) else "RGB"
+    page_colour, card, edge, text = (_in_mode(mode, colour) for colour in (_PAGE, _CARD, _EDGE, _CAPTION))
+    page = Image.new(mode, (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), page_colour)
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(_CAPTION_SIZE)
     for i, sample in enumerate(samples):
         x, y = _corner(i, columns)
-        draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=_CARD, outline=_EDGE)
-        picture = sample.image.convert("RGB").resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
+        draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), radius=6, fill=card, outline=edge)
+        picture = sample.image.convert(mode).resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
         page.paste(picture, (x + _PADDING, y + _PADDING))
         lines = wrapped(caption_of(sample), font, _PICTURE, _CAPTION_LINES)
         first = y + _PADDING + _PICTURE + _PADDING // 2 + (_CAPTION_LINES - len(lines)) * _LINE_HEIGHT / 2
         for n, line in enumerate(lines):
             middle = (x + width / 2, first + (n + 0.5) * _LINE_HEIGHT)
-            draw.text(middle, line, fill=_CAPTION, font=font, anchor="mm")
+            draw.text(middle, line, fill=text, font=font, anchor="mm")
     return page
 
 
@@ -102,6 +107,10 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
         else:
             high = middle - 1
     return low
+
+
+def _in_mode(mode: str, colour: tuple[int, int, int]) -> tuple[int, int, int] | int:
+    return colour if mode == "RGB" else round(sum(colour) / 3)
 
 
 def _corner(i: int, columns: int) -> tuple[int, int]:

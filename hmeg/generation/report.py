@@ -159,8 +159,6 @@ def _samples(page: Page, folder: Path, manifest: Manifest, summary: Summary) -> 
     page.text(f"The first {shown:,} of {summary.samples:,}." if shown < summary.samples else "All of them.")
     with Image.open(folder / CONTACT_SHEET) as sheet:
         pictures = pictures_of(sheet, shown)
-    if all(picture.convert("L").convert("RGB").tobytes() == picture.tobytes() for picture in pictures):
-        pictures = [picture.convert("L") for picture in pictures]  # a third of the bytes
     captions = [caption(label["latex"], label["symbols"]) for label in summary.first[:shown]]
     page.gallery(zip(pictures, captions, strict=True))
 

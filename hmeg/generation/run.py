@@ -174,7 +174,7 @@ class Run:
     def _write_sheet(self) -> None:
         if self._sheet:
             encoded = io.BytesIO()
-            contact_sheet(self._sheet).save(encoded, format="PNG")
+            contact_sheet(self._sheet).save(encoded, format="PNG", compress_level=4)  # twice as fast as 6
             self._sheet = None
             write_whole(self.folder / CONTACT_SHEET, encoded.getvalue())
 

@@ -123,7 +123,7 @@ def _picture(image: bytes | Image.Image, caption: str, alt: str | None) -> dict[
     else:
         width, height = image.size
         file = io.BytesIO()
-        image.save(file, format="PNG")
+        image.save(file, format="PNG", compress_level=4)  # twice as fast as 6, and hardly larger
         encoded = file.getvalue()
     source = "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
     return {"source": source, "caption": caption, "alt": alt or caption, "width": width, "height": height}
