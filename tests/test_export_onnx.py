@@ -67,9 +67,12 @@ def test_a_valid_file_of_operators_that_tensorrt_reads(exported, kind, part, pre
     onnx.checker.check_model(model, full_check=True)
     assert {opset.domain for opset in model.opset_import} == {""}
     assert model.opset_import[0].version == (22 if precision == "bf16" else 18)
-    lines = (ROOT / "tests" / "tensorrt_operators.txt").read_text().splitlines()
-    supported = {line for line in lines if not line.startswith("#")}
+    supported = operators_of_tensorrt()
     assert {(node.domain, node.op_type) for node in model.graph.node} <= {("", name) for name in supported}
+    types = types_in(model)
+    for node in model.graph.node:
+        # The first input is what an operator works on; with Where that is what it chooses from.
+        assert types[node.input[node.op_type == "Where"]] in supported[node.op_type], node.op_type
     assert not model.functions
     kinds = onnx.TensorProto
     float_types = {"fp32": kinds.FLOAT, "fp16": kinds.FLOAT16, "bf16": kinds.BFLOAT16}
@@ -79,6 +82,24 @@ def test_a_valid_file_of_operators_that_tensorrt_reads(exported, kind, part, pre
         if name.startswith("image"):
             assert value.elem_type == float_types[precision]
     assert kinds.DOUBLE not in {tensor.data_type for tensor in model.graph.initializer}  # TensorRT has no such type
+
+
+def operators_of_tensorrt():
+    """Operator -> names of the types it may have."""
+    lines = (ROOT / "tests" / "tensorrt_operators.txt").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return {name: set(types) for name, *types in rows}
+
+
+def types_in(model):
+    """Name of a value -> its type in TensorRT's words."""
+    kinds = onnx.TensorProto
+    floats = {kinds.FLOAT: "FP32", kinds.FLOAT16: "FP16", kinds.BFLOAT16: "BF16"}
+    words = {**floats, kinds.INT64: "INT64", kinds.BOOL: "BOOL"}
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    found = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    found |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: words[kind] for name, kind in found.items()}
 
 
 @every_file
