@@ -118,10 +118,10 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "refine_masks_backward", &hmeg_cpu_refine_masks_backward);
   cpu.module.def("refine_layout_workspace", &hmeg_cpu_refine_layout_workspace, "Bytes.");
   bind(cpu, "refine_layout", &hmeg_cpu_refine_layout);
-  bind(cpu, "triple_message_hidden", &hmeg_cpu_triple_message_hidden);
-  bind(cpu, "triple_message_pool", &hmeg_cpu_triple_message_pool);
-  bind(cpu, "triple_message_unpool", &hmeg_cpu_triple_message_unpool);
-  bind(cpu, "triple_message_scatter", &hmeg_cpu_triple_message_scatter);
+  cpu.module.def("triple_message_forward_workspace", &hmeg_cpu_triple_message_forward_workspace, "Bytes.");
+  cpu.module.def("triple_message_backward_workspace", &hmeg_cpu_triple_message_backward_workspace, "Bytes.");
+  bind(cpu, "triple_message_forward", &hmeg_cpu_triple_message_forward);
+  bind(cpu, "triple_message_backward", &hmeg_cpu_triple_message_backward);
 
 #ifdef HMEG_WITH_CUDA
   Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};

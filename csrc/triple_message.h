@@ -1,55 +1,57 @@
-// triple_message: one graph convolution over subject-relation-object triples, without its matrix products. The caller
-// does those, on tiles of edges; these functions do what stands between them. All of them work on one tile: edge i of
-// the tile is edge i of `subject`, `object` and `type`, which point to the tile's first edge.
+// triple_message: one graph convolution over subject-relation-object triples; what is done per edge. Products of nodes
+// are the caller's.
 //
-// Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
-// Arrays are contiguous and of one scalar type unless said otherwise. K is `hidden`, C' is `out`. Nodes and types are
-// int64 and must be in range: the caller has checked them.
-//
-// A row of W2's outputs has, in this order, K columns for the subject, C' for the edge (none where `out` is 0), K for
-// the object. signs (E, words) int32: bit i of word j says whether column 32 j + i is positive; columns for the subject,
-// then for the object, then the edge's, each of the three beginning a word.
-//
-// The order in which sums are taken is fixed: results do not depend on the number of threads.
+// Every function that returns text returns nullptr, or a message that says what went wrong and lives until the thread's
+// next call. Arrays are contiguous and of one scalar type unless said otherwise. C is `channels`, K `hidden`, C' `out`.
+// Nodes and types are int64 and must be in range: the caller has checked them.
 #pragma once
 
 #include <cstdint>
 
-namespace hmeg {
-
-constexpr int64_t kUnpoolChunk = 64;  // edges
-
-}  // namespace hmeg
-
 extern "C" {
 
-// activations[i] = ReLU(from_subject[subject[i]] + from_object[object[i]] + e), rows of K numbers: e is
-// from_type[type[i]], or where from_type is null what activations[i] holds already.
-const char* hmeg_cpu_triple_message_hidden(int64_t dtype, const void* from_subject, const void* from_object,
-                                           const void* from_type, const int64_t* subject, const int64_t* object,
-                                           const int64_t* type, void* activations, int64_t edges, int64_t hidden,
-                                           int64_t threads, int64_t variant);
+// On the CPU: everything between the products of nodes. E is `edges`, V and R as many as the edges name.
+//
+// from_subject, from_object (V, K): W1's products with x, one of them with b1. from_type (R, K): W1's product with the
+// table of edge features; where it is null, `type` is too, and edge_attr (E, C) is multiplied here. w1 points to the
+// edges' columns of W1, rows w1_step apart. w2 and b2 are whole: K rows for the subject, those for the edge, and from row
+// object_row on K for the object. `out` is 0 where the edges' outputs are not wanted.
+//
+// signs (E, words) int32: bit i of word j says whether column 32 j + i of W2's output is positive; columns for the
+// subject, then for the object, then the edge's, each of the three beginning a word.
+//
+// Zeros are passed over: 0 times infinity or NaN counts as 0. Sums are taken in an order of their own, and results do
+// not depend on the number of threads.
 
-// products holds W2's outputs without their bias (2 K + C',). Their ReLU: parts for nodes are added to pooled (V, K),
-// the edge's is written to new_edges (C' columns); signs of all are written unless signs is null.
-const char* hmeg_cpu_triple_message_pool(int64_t dtype, const void* products, const void* bias, const int64_t* subject,
-                                         const int64_t* object, void* pooled, void* new_edges, int32_t* signs,
-                                         int64_t edges, int64_t hidden, int64_t out, int64_t threads, int64_t variant);
+// Bytes of workspace of the two functions below, aligned to 64; `types`: whether there is a type.
+int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
+                                                  int64_t out, int64_t types, int64_t variant, int64_t threads);
+int64_t hmeg_cpu_triple_message_backward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
+                                                   int64_t out, int64_t types, int64_t variant, int64_t threads);
 
-// Gradient of W2's outputs: grad_pooled (V, K) of the subject and of the object, grad_edges of the edge, each where
-// signs says that ReLU let it through. Their sums over the tile are added to grad_bias (2 K + C',). partial_sums is
-// scratch: a row of 2 K + C' for every kUnpoolChunk edges, or part of as many.
-const char* hmeg_cpu_triple_message_unpool(int64_t dtype, const void* grad_pooled, const void* grad_edges,
-                                           const int32_t* signs, const int64_t* subject, const int64_t* object,
-                                           void* grad_products, void* partial_sums, void* grad_bias, int64_t edges,
-                                           int64_t hidden, int64_t out, int64_t threads, int64_t variant);
-
-// grad (K columns), the gradient of activations, becomes 0 where these are 0; what is left is added to row subject[i]
-// of for_subject (V, K), to row object[i] of for_object (V, K), and unless for_type is null to row type[i] of that.
-const char* hmeg_cpu_triple_message_scatter(int64_t dtype, const void* activations, const int64_t* subject,
-                                            const int64_t* object, const int64_t* type, void* grad, void* for_subject,
-                                            void* for_object, void* for_type, int64_t edges, int64_t hidden,
+// pooled (V, K), which must be zero before: sums over the edges of ReLU(W2 ReLU(W1 [x_s ; e ; x_o] + b1) + b2);
+// new_edges (E, C') and, unless null, signs.
+const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subject, const void* from_object,
+                                            const void* from_type, const void* edge_attr, const void* w1,
+                                            const void* w2, const void* b2, const int64_t* subject,
+                                            const int64_t* object, const int64_t* type, void* pooled, void* new_edges,
+                                            int32_t* signs, void* workspace, int64_t edges, int64_t channels,
+                                            int64_t hidden, int64_t out, int64_t w1_step, int64_t object_row,
                                             int64_t threads, int64_t variant);
+
+// From grad_pooled (V, K) and grad_edges (E, C'). Must be zero before: for_subject and for_object (V, K), for_type
+// (R, K; null without types), gradients of from_subject and so on; for_b2. Written where there are edges: for_edge_attr
+// (E, C) and for_w1 (C, K') of the edges' part, transposed, both not with types; for_w2 (rows as W2's, K'). K' is K,
+// rounded up to a multiple of 128.
+const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_subject, const void* from_object,
+                                             const void* from_type, const void* edge_attr, const void* w1,
+                                             const void* w2, const int64_t* subject, const int64_t* object,
+                                             const int64_t* type, const void* grad_pooled, const void* grad_edges,
+                                             const int32_t* signs, void* for_subject, void* for_object, void* for_type,
+                                             void* for_edge_attr, void* for_w1, void* for_w2, void* for_b2,
+                                             void* workspace, int64_t edges, int64_t channels, int64_t hidden,
+                                             int64_t out, int64_t w1_step, int64_t object_row, int64_t threads,
+                                             int64_t variant);
 
 // The CUDA kernels work on a range of edges, `count` of `edges` from the one numbered `first` on, in the order of
 // edge_index (2, E); K is `width`, V `nodes`. Lists are those of hmeg.ops.EdgeStructure. Where a pass needs several

@@ -1,14 +1,24 @@
 // Compiled once per instruction set (HMEG_SIMD names it); see box_soft_mask.cpp for what may stand here.
-//
-// Everything here waits for memory: rows of a tile come from the second-level cache, those of sums from the first.
 #include "cpu/simd/triple_message_simd.h"
+
+#include "cpu/simd/sparse_product.h"
 
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
 
-constexpr int64_t kBits = 32;
-constexpr int64_t kAhead = 4;          // rows to fetch before they are needed: rows are too far apart for the hardware
-constexpr int64_t kLineBytes = 64;
+constexpr int64_t kBits = 32;  // of a word of signs
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t words_of(int64_t columns) { return (columns + kBits - 1) / kBits; }
+
+template <typename T>
+inline int64_t panels_of(int64_t columns) {
+  return (columns + kWidth<T> - 1) / kWidth<T>;
+}
+template <typename T>
+inline int64_t depths_of(int64_t rows) {
+  return (rows + kDepth<T> - 1) / kDepth<T>;
+}
 
 // Written so that NaN falls through.
 template <typename T>
@@ -16,12 +26,6 @@ inline T relu(T value) {
   return value < T(0) ? T(0) : value;
 }
 
-template <typename T>
-inline void fetch(const T* row, int64_t columns) {
-  for (int64_t c = 0; c < columns; c += kLineBytes / sizeof(T)) __builtin_prefetch(row + c);
-}
-
-// value[c] = ReLU(product[c] + bias[c]), and its signs; kCount is known where a word is full.
 template <typename T>
 inline void activate(const T* __restrict product, const T* __restrict bias, T* __restrict value, int64_t count) {
   for (int64_t c = 0; c < count; ++c) value[c] = relu(product[c] + bias[c]);
@@ -38,13 +42,13 @@ inline uint32_t signs_of(const T* value, int64_t count) {
   return word;
 }
 
-// value[c] = ReLU(product[c] + bias[c]) for a block, and its signs unless `signs` is null.
+// value[c] = ReLU(product[c] + bias[c]), and its signs unless `signs` is null.
 template <typename T>
-inline void activate_block(const T* product, const T* bias, T* value, int32_t* signs, int64_t columns) {
+inline void activate_row(const T* product, const T* bias, T* value, int32_t* signs, int64_t columns) {
   activate(product, bias, value, columns);
   if (signs == nullptr) return;
   for (int64_t c = 0; c < columns; c += kBits) {
-    signs[c / kBits] = int32_t(signs_of(value + c, columns - c < kBits ? columns - c : kBits));
+    signs[c / kBits] = int32_t(signs_of(value + c, smaller(columns - c, kBits)));
   }
 }
 
@@ -53,90 +57,326 @@ inline void add(const T* __restrict value, T* __restrict sum, int64_t columns) {
   for (int64_t c = 0; c < columns; ++c) sum[c] += value[c];
 }
 
-// out[c] = grad[c] where its bit is set, else 0, and that is added to sum[c]; for up to one word.
+// Rows `step` apart, and their bits.
 template <typename T>
-inline void pass(const T* __restrict grad, uint32_t word, T* __restrict out, T* __restrict sum, int64_t count) {
-  for (int64_t c = 0; c < count; ++c) {
-    const T passed = (word >> c) & 1u ? grad[c] : T(0);
-    out[c] = passed;
-    sum[c] += passed;
+struct PlainRows {
+  const T* values;
+  int64_t step;
+  const uint64_t* words;
+  const T* value(int64_t i) const { return values + i * step; }
+  uint64_t bits(int64_t i) const { return words[i]; }
+};
+
+// Rows `step` apart, picked by `row` where that is not null, with signs as their bits.
+template <typename T>
+struct SignedRows {
+  const T* values;
+  int64_t step;
+  const int64_t* row;
+  const int32_t* signs;
+  int64_t words;
+  bool two;  // words of signs that a depth takes
+  const T* value(int64_t i) const { return values + (row == nullptr ? i : row[i]) * step; }
+  uint64_t bits(int64_t i) const {
+    const int32_t* const word = signs + i * words;
+    return uint64_t(uint32_t(word[0])) | (two ? uint64_t(uint32_t(word[1])) << kBits : 0);
+  }
+};
+
+// The hidden activations (or what is laid out like them) of one depth block, from edge `begin` on.
+template <typename T>
+inline PlainRows<T> hidden_rows(const MessageTile<T>& tile, const T* active, int64_t block, int64_t begin) {
+  const int64_t column = block * kDepth<T>;
+  const T* const panel = active + (column / kWidth<T>) * tile.capacity * kWidth<T> + column % kWidth<T>;
+  return {panel + begin * kWidth<T>, kWidth<T>, tile.bits + block * tile.capacity + begin};
+}
+
+// scratch = W2's outputs of edges [begin, end), for the panel of w2_panels of that number
+template <typename T>
+inline void outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin,
+                    int64_t end, T* scratch) {
+  const int64_t blocks = depths_of<T>(layer.hidden);
+  for (int64_t block = 0; block < blocks; ++block) {
+    multiply(block > 0, hidden_rows(tile, tile.active, block, begin), end - begin,
+             layer.w2_panels + (panel * blocks + block) * kDepth<T> * kWidth<T>, scratch, kWidth<T>);
   }
 }
 
-// The same for a row of any length; returns the signs after its own.
 template <typename T>
-inline const int32_t* pass_row(const T* grad, const int32_t* signs, T* out, T* sum, int64_t count) {
-  int64_t c = 0;
-  for (; c + kBits <= count; c += kBits) pass(grad + c, uint32_t(*signs++), out + c, sum + c, kBits);
-  if (c < count) pass(grad + c, uint32_t(*signs++), out + c, sum + c, count - c);
-  return signs;
+void hidden(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t begin, int64_t end) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const int64_t panels = panels_of<T>(layer.hidden), blocks = depths_of<T>(layer.channels), count = end - begin;
+  if (layer.from_type == nullptr) {
+    uint64_t bits[kD];
+    for (int64_t block = 0; block < blocks; ++block) {
+      const T* const from = tile.edge_attr + begin * layer.channels + block * kD;
+      const int64_t depth = smaller(kD, layer.channels - block * kD);
+      for (int64_t i = 0; i < count; ++i) bits[i] = nonzero_bits(from + i * layer.channels, depth);
+      const PlainRows<T> rows{from, layer.channels, bits};
+      for (int64_t p = 0; p < panels; ++p) {
+        multiply(block > 0, rows, count, layer.w1_panels + (p * blocks + block) * kD * kW,
+                 tile.active + (p * tile.capacity + begin) * kW, kW);
+      }
+    }
+  }
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t columns = smaller(kW, layer.hidden - p * kW);
+    for (int64_t e = begin; e < end; ++e) {
+      const T* __restrict const a = layer.from_subject + tile.subject[e] * layer.hidden + p * kW;
+      const T* __restrict const b = layer.from_object + tile.object[e] * layer.hidden + p * kW;
+      T* __restrict const row = tile.active + (p * tile.capacity + e) * kW;
+      if (layer.from_type == nullptr) {
+        for (int64_t c = 0; c < columns; ++c) row[c] = relu(a[c] + b[c] + row[c]);
+      } else {
+        const T* __restrict const t = layer.from_type + tile.type[e] * layer.hidden + p * kW;
+        for (int64_t c = 0; c < columns; ++c) row[c] = relu(a[c] + b[c] + t[c]);
+      }
+      for (int64_t c = columns; c < kW; ++c) row[c] = T(0);
+      for (int64_t c = 0; c < columns; c += kD) {
+        tile.bits[(p * kW + c) / kD * tile.capacity + e] = nonzero_bits(row + c, smaller(kD, columns - c));
+      }
+    }
+  }
+}
+
+template <typename T>
+void pool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessagePool<T>& to, int64_t panel,
+          int64_t part, const T* outputs) {
+  const int64_t width = layer.hidden, first = panel * kWidth<T>, columns = smaller(kWidth<T>, width - first);
+  const int64_t words = 2 * words_of(width) + words_of(layer.out);
+  const int64_t* const node = part == 0 ? tile.subject : tile.object;
+  const T* const bias = layer.bias + (part == 0 ? 0 : layer.object_row) + first;
+  int32_t* const signs = to.signs == nullptr ? nullptr : to.signs + part * words_of(width) + first / kBits;
+  T value[kWidth<T>];
+  for (int64_t e = 0; e < tile.edges; ++e) {
+    activate_row(outputs + e * kWidth<T>, bias, value, signs == nullptr ? nullptr : signs + e * words, columns);
+    add(value, to.pooled + node[e] * width + first, columns);
+  }
+}
+
+template <typename T>
+void keep(const MessageLayer<T>& layer, const MessageTile<T>&, const MessagePool<T>& to, int64_t panel, int64_t begin,
+          int64_t end, const T* outputs) {
+  const int64_t first = panel * kWidth<T>, columns = smaller(kWidth<T>, layer.out - first);
+  const int64_t before = 2 * words_of(layer.hidden), words = before + words_of(layer.out);
+  const T* const bias = layer.bias + layer.hidden + first;
+  for (int64_t e = begin; e < end; ++e) {
+    activate_row(outputs + (e - begin) * kWidth<T>, bias, to.new_edges + e * layer.out + first,
+                 to.signs == nullptr ? nullptr : to.signs + e * words + before + first / kBits, columns);
+  }
+}
+
+// One part of W2's outputs in the backward pass.
+template <typename T>
+struct Part {
+  const T* grad;       // its gradients, were all outputs positive
+  const int64_t* row;  // which row of them an edge has; null: its own
+  int64_t width;
+  int64_t column;  // first column within `products`
+  int64_t word;    // first word of signs
+};
+
+template <typename T>
+inline Part<T> part_of(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,
+                       int64_t part) {
+  const int64_t width = layer.hidden, words = words_of(width);
+  if (part == 0) return {grad.grad_pooled, tile.subject, width, 0, 0};
+  if (part == 1) return {grad.grad_pooled, tile.object, width, width, words};
+  return {grad.grad_edges, nullptr, layer.out, 2 * width, 2 * words};
+}
+
+// to[c * kDepth + e] = from[e][c] for `count` rows of 32 columns or less
+template <typename T, typename Row>
+inline void transpose(const Row& row, int64_t count, int64_t columns, T* to) {
+  for (int64_t e = 0; e < count; ++e) {
+    const T* const from = row(e);
+    if (columns == kBits) {
+      for (int64_t c = 0; c < kBits; ++c) to[c * kDepth<T> + e] = from[c];
+    } else {
+      for (int64_t c = 0; c < columns; ++c) to[c * kDepth<T> + e] = from[c];
+    }
+  }
+}
+
+// The sum of the values whose bit is set, in a fixed order.
+template <typename T>
+inline T sum_where(uint64_t bits, const T* value) {
+  constexpr int kLanes = 16;
+  T sums[kLanes] = {};
+  for (int64_t first = 0; first < kDepth<T>; first += kLanes) {
+    const uint32_t some = uint32_t(bits >> first) & 0xffffu;
+    for (int lane = 0; lane < kLanes; ++lane) sums[lane] += (some >> lane) & 1u ? value[first + lane] : T(0);
+  }
+  T total = T(0);
+  for (int lane = 0; lane < kLanes; ++lane) total += sums[lane];
+  return total;
+}
+
+template <typename T>
+void unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t chunk) {
+  constexpr int64_t kD = kDepth<T>;
+  const int64_t begin = chunk * kD, count = smaller(kD, tile.edges - begin);
+  const int64_t columns = 2 * layer.hidden + layer.out;
+  const int64_t words = 2 * words_of(layer.hidden) + words_of(layer.out);
+  uint32_t signs[kD];
+  uint64_t masks[kBits];
+  for (int64_t p = 0; p < 3; ++p) {
+    const Part<T> part = part_of(layer, tile, grad, p);
+    for (int64_t first = 0; first < part.width; first += kBits) {
+      for (int64_t e = 0; e < count; ++e) {
+        signs[e] = uint32_t(grad.signs[(begin + e) * words + part.word + first / kBits]);
+      }
+      transpose_bits(signs, count, masks);
+      const int64_t width = smaller(kBits, part.width - first), at = chunk * columns + part.column + first;
+      T* const to = grad.products + at * kD;
+      const auto row = [&](int64_t e) {
+        return part.grad + (part.row == nullptr ? begin + e : part.row[begin + e]) * part.width + first;
+      };
+      transpose(row, count, width, to);
+      for (int64_t c = 0; c < width; ++c) {
+        grad.product_bits[at + c] = masks[c];
+        grad.product_sums[at + c] = sum_where(masks[c], to + c * kD);
+      }
+    }
+  }
+  if (layer.from_type != nullptr) return;
+  for (int64_t first = 0; first < layer.channels; first += kBits) {
+    const int64_t width = smaller(kBits, layer.channels - first), at = chunk * layer.channels + first;
+    T* const to = grad.attr + at * kD;
+    const auto row = [&](int64_t e) { return tile.edge_attr + (begin + e) * layer.channels + first; };
+    transpose(row, count, width, to);
+    for (int64_t c = 0; c < width; ++c) grad.attr_bits[at + c] = nonzero_bits(to + c * kD, count);
+  }
+}
+
+template <typename T>
+void grad_active(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel,
+                 int64_t begin, int64_t end) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const int64_t words = 2 * words_of(layer.hidden) + words_of(layer.out);
+  const int64_t blocks = 2 * depths_of<T>(layer.hidden) + depths_of<T>(layer.out);
+  T* const to = grad.grad_active + (panel * tile.capacity + begin) * kW;
+  const T* from = layer.w2_panels + panel * blocks * kD * kW;
+  for (int64_t p = 0; p < 3; ++p) {
+    const Part<T> part = part_of(layer, tile, grad, p);
+    for (int64_t first = 0; first < part.width; first += kD, from += kD * kW) {
+      const int64_t own = part.row == nullptr ? begin * part.width : 0;
+      const SignedRows<T> rows{part.grad + own + first, part.width, part.row == nullptr ? nullptr : part.row + begin,
+                               grad.signs + begin * words + part.word + first / kBits, words,
+                               kD > kBits && first + kBits < part.width};
+      multiply(p > 0 || first > 0, rows, end - begin, from, to, kW);
+    }
+  }
+  const T* const active = tile.active + (panel * tile.capacity + begin) * kW;
+  for (int64_t i = 0; i < (end - begin) * kW; ++i) to[i] = active[i] != T(0) ? to[i] : T(0);
+}
+
+template <typename T>
+void scatter(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel) {
+  const int64_t first = panel * kWidth<T>, columns = smaller(kWidth<T>, layer.hidden - first);
+  const T* const from = grad.grad_active + panel * tile.capacity * kWidth<T>;
+  for (int64_t e = 0; e < tile.edges; ++e) {
+    const T* const row = from + e * kWidth<T>;
+    add(row, grad.for_subject + tile.subject[e] * layer.hidden + first, columns);
+    add(row, grad.for_object + tile.object[e] * layer.hidden + first, columns);
+    if (grad.for_type != nullptr) add(row, grad.for_type + tile.type[e] * layer.hidden + first, columns);
+  }
+}
+
+template <typename T>
+void grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel,
+             int64_t number) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const Part<T> part = part_of(layer, tile, grad, number);
+  const int64_t columns = 2 * layer.hidden + layer.out, step = (layer.hidden + kMostWidth - 1) / kMostWidth * kMostWidth;
+  const int64_t row = number == 0 ? 0 : number == 1 ? layer.object_row : layer.hidden;
+  T* const to = grad.for_w2 + row * step + panel * kW;
+  for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
+    const int64_t at = chunk * columns + part.column;
+    const PlainRows<T> rows{grad.products + at * kD, kD, grad.product_bits + at};
+    multiply(grad.add || chunk > 0, rows, part.width, tile.active + (panel * tile.capacity + chunk * kD) * kW, to, step);
+  }
+}
+
+template <typename T>
+void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,
+                    int64_t begin, int64_t end, T* scratch) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const int64_t blocks = depths_of<T>(layer.hidden);
+  for (int64_t p = 0; p < panels_of<T>(layer.channels); ++p) {
+    for (int64_t block = 0; block < blocks; ++block) {
+      multiply(block > 0, hidden_rows(tile, grad.grad_active, block, begin), end - begin,
+               grad.w1_panels + (p * blocks + block) * kD * kW, scratch, kW);
+    }
+    const int64_t columns = smaller(kW, layer.channels - p * kW);
+    for (int64_t e = begin; e < end; ++e) {
+      T* const to = grad.for_edge_attr + e * layer.channels + p * kW;
+      for (int64_t c = 0; c < columns; ++c) to[c] = scratch[(e - begin) * kW + c];
+    }
+  }
+}
+
+template <typename T>
+void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const int64_t step = (layer.hidden + kMostWidth - 1) / kMostWidth * kMostWidth;
+  for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
+    const int64_t at = chunk * layer.channels;
+    const PlainRows<T> rows{grad.attr + at * kD, kD, grad.attr_bits + at};
+    multiply(grad.add || chunk > 0, rows, layer.channels,
+             grad.grad_active + (panel * tile.capacity + chunk * kD) * kW, grad.for_w1 + panel * kW, step);
+  }
 }
 
 }  // namespace
 
 #define HMEG_DEFINE_TRIPLE_MESSAGE(T)                                                                                 \
-  void triple_message_hidden(const T* from_subject, const T* from_object, const T* from_type, const int64_t* subject,  \
-                             const int64_t* object, const int64_t* type, T* activations, int64_t begin, int64_t end,    \
-                             int64_t hidden) {                                                                        \
-    for (int64_t e = begin; e < end; ++e) {                                                                           \
-      const T* __restrict const a = from_subject + subject[e] * hidden;                                               \
-      const T* __restrict const b = from_object + object[e] * hidden;                                                 \
-      T* __restrict const row = activations + e * hidden;                                                             \
-      if (from_type == nullptr) {                                                                                     \
-        for (int64_t c = 0; c < hidden; ++c) row[c] = relu(a[c] + b[c] + row[c]);                                     \
-      } else {                                                                                                        \
-        const T* __restrict const t = from_type + type[e] * hidden;                                                   \
-        for (int64_t c = 0; c < hidden; ++c) row[c] = relu(a[c] + b[c] + t[c]);                                       \
-      }                                                                                                               \
-    }                                                                                                                 \
+  void triple_message_sizes(const T*, int64_t* width, int64_t* depth) {                                               \
+    *width = kWidth<T>;                                                                                               \
+    *depth = kDepth<T>;                                                                                               \
   }                                                                                                                   \
-  void triple_message_pool_nodes(const T* products, int64_t products_step, const T* bias, const int64_t* node,        \
-                                 T* sums, int64_t sums_step, int32_t* signs, int64_t signs_step, int64_t edges,       \
-                                 int64_t columns) {                                                                   \
-    T value[kMessageColumns];                                                                                         \
-    for (int64_t e = 0; e < edges; ++e) {                                                                             \
-      if (e + kAhead < edges) fetch(products + (e + kAhead) * products_step, columns);                                \
-      activate_block(products + e * products_step, bias, value, signs ? signs + e * signs_step : nullptr, columns);   \
-      add(value, sums + node[e] * sums_step, columns);                                                                \
-    }                                                                                                                 \
+  void triple_message_pack(const T* from, int64_t by_row, int64_t by_column, int64_t rows, int64_t columns,           \
+                           T* panel) {                                                                                \
+    pack_panel(from, by_row, by_column, rows, columns, panel);                                                        \
   }                                                                                                                   \
-  void triple_message_keep_edges(const T* products, int64_t products_step, const T* bias, T* out, int64_t out_step,   \
-                                 int32_t* signs, int64_t signs_step, int64_t edges, int64_t columns) {                \
-    for (int64_t e = 0; e < edges; ++e) {                                                                             \
-      if (e + kAhead < edges) fetch(products + (e + kAhead) * products_step, columns);                                \
-      activate_block(products + e * products_step, bias, out + e * out_step,                                          \
-                     signs ? signs + e * signs_step : nullptr, columns);                                              \
-    }                                                                                                                 \
+  void triple_message_hidden(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t begin, int64_t end) {   \
+    hidden(layer, tile, begin, end);                                                                                  \
   }                                                                                                                   \
-  void triple_message_unpool(const T* grad_pooled, const T* grad_edges, const int32_t* signs, const int64_t* subject,  \
-                             const int64_t* object, T* grad_products, T* sums, int64_t begin, int64_t end,            \
-                             int64_t hidden, int64_t out) {                                                           \
-    const int64_t columns = 2 * hidden + out;                                                                         \
-    const int64_t words = 2 * ((hidden + kBits - 1) / kBits) + (out + kBits - 1) / kBits;                             \
-    for (int64_t c = 0; c < columns; ++c) sums[c] = T(0);                                                             \
-    for (int64_t e = begin; e < end; ++e) {                                                                           \
-      const int32_t* bits = signs + e * words;                                                                        \
-      T* const row = grad_products + e * columns;                                                                     \
-      bits = pass_row(grad_pooled + subject[e] * hidden, bits, row, sums, hidden);                                    \
-      bits = pass_row(grad_pooled + object[e] * hidden, bits, row + hidden + out, sums + hidden + out, hidden);       \
-      pass_row(grad_edges + e * out, bits, row + hidden, sums + hidden, out);                                         \
-    }                                                                                                                 \
+  void triple_message_outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin, \
+                              int64_t end, T* to) {                                                                   \
+    outputs(layer, tile, panel, begin, end, to);                                                                      \
   }                                                                                                                   \
-  void triple_message_scatter(const T* activations, const int64_t* subject, const int64_t* object,                    \
-                              const int64_t* type, T* grad, T* for_subject, T* for_object, T* for_type, int64_t step,  \
-                              int64_t edges, int64_t columns) {                                                       \
-    for (int64_t e = 0; e < edges; ++e) {                                                                             \
-      const T* __restrict const active = activations + e * step;                                                      \
-      T* __restrict const row = grad + e * step;                                                                      \
-      if (e + kAhead < edges) {                                                                                       \
-        fetch(active + kAhead * step, columns);                                                                       \
-        fetch(row + kAhead * step, columns);                                                                          \
-      }                                                                                                               \
-      for (int64_t c = 0; c < columns; ++c) row[c] = active[c] > T(0) ? row[c] : T(0);                                \
-      add(row, for_subject + subject[e] * step, columns);                                                             \
-      add(row, for_object + object[e] * step, columns);                                                               \
-      if (for_type != nullptr) add(row, for_type + type[e] * step, columns);                                          \
-    }                                                                                                                 \
+  void triple_message_pool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessagePool<T>& to,        \
+                           int64_t panel, int64_t part, const T* outputs) {                                           \
+    pool(layer, tile, to, panel, part, outputs);                                                                      \
+  }                                                                                                                   \
+  void triple_message_keep(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessagePool<T>& to,        \
+                           int64_t panel, int64_t begin, int64_t end, const T* outputs) {                             \
+    keep(layer, tile, to, panel, begin, end, outputs);                                                                \
+  }                                                                                                                   \
+  void triple_message_unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,     \
+                             int64_t chunk) {                                                                         \
+    unpool(layer, tile, grad, chunk);                                                                                 \
+  }                                                                                                                   \
+  void triple_message_grad_active(const MessageLayer<T>& layer, const MessageTile<T>& tile,                           \
+                                  const MessageGrad<T>& grad, int64_t panel, int64_t begin, int64_t end) {            \
+    grad_active(layer, tile, grad, panel, begin, end);                                                                \
+  }                                                                                                                   \
+  void triple_message_scatter(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+                              int64_t panel) {                                                                        \
+    scatter(layer, tile, grad, panel);                                                                                \
+  }                                                                                                                   \
+  void triple_message_grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+                              int64_t panel, int64_t part) {                                                          \
+    grad_w2(layer, tile, grad, panel, part);                                                                          \
+  }                                                                                                                   \
+  void triple_message_grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile,                        \
+                                     const MessageGrad<T>& grad, int64_t begin, int64_t end, T* scratch) {            \
+    grad_edge_attr(layer, tile, grad, begin, end, scratch);                                                           \
+  }                                                                                                                   \
+  void triple_message_grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+                              int64_t panel) {                                                                        \
+    grad_w1(layer, tile, grad, panel);                                                                                \
   }
 
 HMEG_DEFINE_TRIPLE_MESSAGE(float)

@@ -1,17 +1,18 @@
-"""triple_message on the CPU: matrix products by torch on tiles of edges, what stands between them in C++.
+"""triple_message on the CPU: what is done per node by torch's matrix products, what is done per edge in C++.
 
 W1 [x_s ; e ; x_o] is the sum of three products: two of them are done once per node, the third once per edge, or once
-per row of the table of edge features. The outputs of W2, (E, 2 K + C'), exist for one tile at a time: ReLU and pooling
-follow the product while the tile is in the cache. The backward pass makes the hidden activations again, tile by tile;
-of W2's outputs it needs to know only which were positive, one bit each.
+per row of the table of edge features. What the products over edges multiply came out of a ReLU, forward and backward,
+so the C++ passes over the zeros, half of their operations (csrc/cpu/simd/sparse_product.h). Edges go by in tiles:
+neither hidden activations nor W2's outputs ever exist for all. The backward pass makes the hidden activations again; of
+W2's outputs it needs to know only which were positive, one bit each.
 
-The kernels sum in an order of their own, whatever the number of threads. How a matrix product is summed is up to
+The kernels sum in an order of their own, whatever the number of threads. How a product over nodes is summed is up to
 torch's BLAS, which may round differently with another number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,10 +21,7 @@ from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
 
-# Edges at a time: W2's outputs of a tile take 2.4 MB at the published sizes, and 4.7 MB in the backward pass, where
-# every tile is added to the gradients of the weights.
-TILE, BACKWARD_TILE = 512, 1024
-UNPOOL_CHUNK = 64  # as in csrc/triple_message.h
+MOST_WIDTH = 128  # rows of gradients of weights are written in multiples of it, as in csrc/cpu/simd
 
 
 class TripleMessage(Launcher):
@@ -33,19 +31,13 @@ class TripleMessage(Launcher):
         return_edges: bool, keep: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
-        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1, TILE)
-        made, parts = _outputs(hidden, out, return_edges)
-        b2 = torch.cat([b2[rows] for rows, _ in parts])
+        layer = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
+        b2 = b2.contiguous()
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
-        products = x.new_empty((layer.tile_size, 2 * hidden + made))
-        for begin, end in layer.tiles():
-            active, product = layer.activations(begin, end), products[: end - begin]
-            for rows, columns in parts:
-                torch.mm(active, w2[rows].T, out=product[:, columns])
-            self._run("triple_message_pool", layer.code, product.data_ptr(), b2.data_ptr(), *layer.ends(begin),
-                      pooled.data_ptr(), new_edges[begin:].data_ptr(), signs[begin:].data_ptr() if keep else 0,
-                      end - begin, hidden, made)  # fmt: skip
+        workspace = self._edge_workspace("forward", layer)
+        self._run("triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
+                  new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes)  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, x))
         new_x = torch.addmm(b4, torch.addmm(b3, pooled, w3.T).relu_(), w4.T).relu_()
@@ -57,104 +49,75 @@ class TripleMessage(Launcher):
         b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, w4: Tensor, b4: Tensor, pooling: str,
         return_edges: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        (nodes, channels), (out, hidden) = x.shape, w4.shape
+        (nodes, channels), (out, hidden), edges = x.shape, w4.shape, edge_index.shape[1]
         grad_pooled, *for_node_weights = _node_gradients(grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, x))
-        layer = _EdgeLayer(self, x, edge_attr, edge_index, edge_type, w1, b1, BACKWARD_TILE)
-        made, parts = _outputs(hidden, out, return_edges)
+        layer = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
         grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
-        for_w2, sums = torch.zeros_like(w2, memory_format=torch.contiguous_format), x.new_zeros(2 * hidden + made)
-        partial_sums = x.new_empty((-(-layer.tile_size // UNPOOL_CHUNK), len(sums)))
-        for_w1 = x.new_zeros((hidden, 3 * channels))
-        for_subject, for_edge, for_object = for_w1.split(channels, dim=1)
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
         by_type = None if edge_type is None else x.new_zeros((len(edge_attr), hidden))
         for_edge_attr = torch.empty_like(edge_attr, memory_format=torch.contiguous_format)
-        grad_products = x.new_empty((layer.tile_size, 2 * hidden + made))
-        grad_activations = x.new_empty((layer.tile_size, hidden))
-        for begin, end in layer.tiles():
-            size, active = end - begin, layer.activations(begin, end)
-            grad_product, grad_active = grad_products[:size], grad_activations[:size]
-            self._run("triple_message_unpool", layer.code, grad_pooled.data_ptr(), grad_edge_attr[begin:].data_ptr(),
-                      signs[begin:].data_ptr(), *layer.ends(begin), grad_product.data_ptr(), partial_sums.data_ptr(),
-                      sums.data_ptr(), size, hidden, made)  # fmt: skip
-            for i, (rows, columns) in enumerate(parts):
-                for_w2[rows].addmm_(grad_product[:, columns].T, active)
-                grad_active.addmm_(grad_product[:, columns], w2[rows], beta=1 if i else 0)
-            self._run("triple_message_scatter", layer.code, active.data_ptr(), *layer.ends(begin), layer.types(begin),
-                      grad_active.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
-                      0 if by_type is None else by_type.data_ptr(), size, hidden)  # fmt: skip
-            if by_type is None:
-                torch.mm(grad_active, layer.for_edge, out=for_edge_attr[begin:end])
-                for_edge.addmm_(grad_active.T, edge_attr[begin:end])
-        if by_type is not None:
+        padded = -(-hidden // MOST_WIDTH) * MOST_WIDTH
+        for_w2 = x.new_empty((len(w2), padded)) if edges else x.new_zeros((len(w2), padded))
+        for_w1_edge = x.new_empty((channels, padded)) if edges else x.new_zeros((channels, padded))
+        for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
+        workspace = self._edge_workspace("backward", layer)
+        self._run("triple_message_backward", *layer.inputs, *layer.indices, grad_pooled.data_ptr(),
+                  grad_edge_attr.data_ptr(), signs.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
+                  0 if by_type is None else by_type.data_ptr(), for_edge_attr.data_ptr(), for_w1_edge.data_ptr(),
+                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes)  # fmt: skip
+        if not return_edges:
+            for_w2[hidden : hidden + out] = 0
+        for_w1 = x.new_empty((hidden, 3 * channels))
+        for_subject, for_edge, for_object = for_w1.split(channels, dim=1)
+        if by_type is None:
+            for_edge.copy_(for_w1_edge[:, :hidden].T)
+        else:
             torch.mm(by_type, layer.for_edge, out=for_edge_attr)
             torch.mm(by_type.T, edge_attr, out=for_edge)
         torch.mm(by_subject.T, x, out=for_subject)
         torch.mm(by_object.T, x, out=for_object)
         for_x = torch.mm(by_subject, layer.for_subject).addmm_(by_object, layer.for_object)
-        for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
-        for rows, columns in parts:
-            for_b2[rows] = sums[columns]
+        for_w2 = for_w2[:, :hidden].contiguous()
         return for_x, for_edge_attr, for_w1, by_subject.sum(dim=0), for_w2, for_b2, *for_node_weights
+
+    def _edge_workspace(self, direction: str, layer: _EdgeLayer) -> Tensor:
+        code, (edges, channels, hidden, out, *_) = layer.inputs[0], layer.sizes
+        return self._workspace(
+            f"triple_message_{direction}", code, edges, channels, hidden, out, layer.has_types, self._variant
+        )
 
 
 class _EdgeLayer:
-    """W1 over all edges, a tile at a time.
+    """W1 by nodes, and by types where there are any; and all that a kernel asks for about the edges.
 
     for_subject, for_edge, for_object  (K, C) each: the parts of W1
-    tile_size                          edges of the largest tile
+    inputs   dtype's code; addresses of W1's products with the nodes and the table, of edge features, of W1 and W2
+    indices  addresses of subjects, objects and types
+    sizes    edges, C, K, C' of the edges made, and where the parts of W1 and W2 are
     """
 
     def __init__(
-        self, launcher: Launcher, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None,
-        w1: Tensor, b1: Tensor, tile: int,
+        self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, w1: Tensor, b1: Tensor,
+        w2: Tensor, made: int,
     ) -> None:  # fmt: skip
         check_edges(x, edge_attr, edge_index, edge_type)
-        self.code = DTYPE_CODES[x.dtype]
-        self._run, self._edge_attr = launcher._run, edge_attr
-        self._edge_index = edge_index.contiguous()
-        self._edge_type = None if edge_type is None else edge_type.contiguous()
-        self.for_subject, self.for_edge, self.for_object = w1.split(x.shape[1], dim=1)
-        self._from_subject = torch.addmm(b1, x, self.for_subject.T)
-        self._from_object = torch.mm(x, self.for_object.T)
-        self._from_type = None if edge_type is None else torch.mm(edge_attr, self.for_edge.T)
-        self._edges = edge_index.shape[1]
-        self._tiles = -(-self._edges // tile)
-        self.tile_size = -(-self._edges // self._tiles) if self._edges else 0
-        self._activations = x.new_empty((self.tile_size, len(b1)))
-
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """First and last edge (exclusive) of consecutive tiles, nearly the same number in each."""
-        for i in range(self._tiles):
-            yield self._edges * i // self._tiles, self._edges * (i + 1) // self._tiles
-
-    def activations(self, begin: int, end: int) -> Tensor:
-        """(end - begin, K): ReLU(W1 [x_s ; e ; x_o] + b1) of the edges of a tile, until the next one is asked for."""
-        active = self._activations[: end - begin]
-        if self._from_type is None:
-            torch.mm(self._edge_attr[begin:end], self.for_edge.T, out=active)
-        self._run("triple_message_hidden", self.code, self._from_subject.data_ptr(), self._from_object.data_ptr(),
-                  0 if self._from_type is None else self._from_type.data_ptr(), *self.ends(begin), self.types(begin),
-                  active.data_ptr(), end - begin, active.shape[1])  # fmt: skip
-        return active
-
-    def ends(self, begin: int) -> tuple[int, int]:
-        """Addresses of the subjects and of the objects of the edges from ``begin`` on."""
-        subject, object_ = self._edge_index
-        return subject[begin:].data_ptr(), object_[begin:].data_ptr()
-
-    def types(self, begin: int) -> int:
-        """Address of the types of the edges from ``begin`` on, or 0."""
-        return 0 if self._edge_type is None else self._edge_type[begin:].data_ptr()
-
-
-def _outputs(hidden: int, out: int, return_edges: bool) -> tuple[int, list[tuple[slice, slice]]]:
-    """How many of W2's outputs are an edge's own, and which rows of W2 make which columns of a tile."""
-    if return_edges:
-        return out, [(slice(None), slice(None))]
-    return 0, [(slice(0, hidden), slice(0, hidden)), (slice(hidden + out, None), slice(hidden, None))]
+        channels, hidden = x.shape[1], len(b1)
+        w1, w2, self.has_types = w1.contiguous(), w2.contiguous(), edge_type is not None
+        self.for_subject, self.for_edge, self.for_object = w1.split(channels, dim=1)
+        from_subject, from_object = torch.addmm(b1, x, self.for_subject.T), torch.mm(x, self.for_object.T)
+        from_type = torch.mm(edge_attr, self.for_edge.T) if self.has_types else None
+        (subject, object_), types = edge_index.contiguous(), edge_type.contiguous() if self.has_types else None
+        edge_attr = edge_attr.contiguous()
+        self._alive = from_subject, from_object, from_type, edge_attr, w1, w2, subject, object_, types
+        self.inputs = (
+            DTYPE_CODES[x.dtype], from_subject.data_ptr(), from_object.data_ptr(),
+            0 if from_type is None else from_type.data_ptr(), edge_attr.data_ptr(), self.for_edge.data_ptr(),
+            w2.data_ptr(),
+        )  # fmt: skip
+        self.indices = subject.data_ptr(), object_.data_ptr(), 0 if types is None else types.data_ptr()
+        self.sizes = edge_index.shape[1], channels, hidden, made, 3 * channels, len(w2) - hidden
 
 
 def _divisors(edge_index: Tensor, x: Tensor) -> Tensor:
