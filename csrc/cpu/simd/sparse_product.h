@@ -192,27 +192,72 @@ inline void transpose_bits(const uint32_t* words, int64_t count, uint64_t* masks
   }
 }
 
-// Panel (depth, kWidth) of the columns of B from `from` on, `columns` of them, the others zero. B[j, w] is
-// from[j * by_row + w * by_column].
+constexpr int64_t kSquare = 8;  // rows and columns that are transposed at once
+
+// to[c * step + r] = row(r)[c] for r and c in [0, kSquare)
+template <typename T, typename Row>
+inline void transpose_square(const Row& row, T* to, int64_t step) {
+  for (int64_t r = 0; r < kSquare; ++r) {
+    const T* const from = row(r);
+    for (int64_t c = 0; c < kSquare; ++c) to[c * step + r] = from[c];
+  }
+}
+
+#if defined(__AVX2__)
+template <typename Row>
+inline void transpose_square(const Row& row, float* to, int64_t step) {
+  __m256 pairs[8], quads[8];
+  HMEG_UNROLLED(int r = 0; r < 8; r += 2) {
+    const __m256 a = _mm256_loadu_ps(row(r)), b = _mm256_loadu_ps(row(r + 1));
+    pairs[r] = _mm256_unpacklo_ps(a, b);
+    pairs[r + 1] = _mm256_unpackhi_ps(a, b);
+  }
+  HMEG_UNROLLED(int r = 0; r < 8; r += 4) {
+    quads[r] = _mm256_shuffle_ps(pairs[r], pairs[r + 2], 0x44);
+    quads[r + 1] = _mm256_shuffle_ps(pairs[r], pairs[r + 2], 0xee);
+    quads[r + 2] = _mm256_shuffle_ps(pairs[r + 1], pairs[r + 3], 0x44);
+    quads[r + 3] = _mm256_shuffle_ps(pairs[r + 1], pairs[r + 3], 0xee);
+  }
+  HMEG_UNROLLED(int c = 0; c < 4; ++c) {
+    _mm256_storeu_ps(to + c * step, _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x20));
+    _mm256_storeu_ps(to + (c + 4) * step, _mm256_permute2f128_ps(quads[c], quads[c + 4], 0x31));
+  }
+}
+#endif
+
+// to[c * step + r] = row(r)[c] for r in [0, rows) and c in [0, columns)
+template <typename T, typename Row>
+inline void transpose(const Row& row, int64_t rows, int64_t columns, T* to, int64_t step) {
+  int64_t r = 0;
+  for (; r + kSquare <= rows; r += kSquare) {
+    int64_t c = 0;
+    for (; c + kSquare <= columns; c += kSquare) {
+      transpose_square([&](int64_t i) { return row(r + i) + c; }, to + c * step + r, step);
+    }
+    for (; c < columns; ++c) {
+      for (int64_t i = r; i < r + kSquare; ++i) to[c * step + i] = row(i)[c];
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) to[c * step + r] = row(r)[c];
+  }
+}
+
+// Panel (depth, kWidth) of the columns of B from `from` on, `columns` of them or the first kWidth; of less, the others
+// are zero. B[j, w] is from[j * by_row + w], or from[w * by_column + j]: the other of the two is 1.
 template <typename T>
 inline void pack_panel(const T* from, int64_t by_row, int64_t by_column, int64_t depth, int64_t columns, T* panel) {
   if (columns > kWidth<T>) columns = kWidth<T>;
   if (by_column == 1) {
     for (int64_t j = 0; j < depth; ++j) {
-      T* const row = panel + j * kWidth<T>;
-      for (int64_t w = 0; w < columns; ++w) row[w] = from[j * by_row + w];
-      for (int64_t w = columns; w < kWidth<T>; ++w) row[w] = T(0);
+      for (int64_t w = 0; w < columns; ++w) panel[j * kWidth<T> + w] = from[j * by_row + w];
     }
-    return;
+  } else {
+    transpose([&](int64_t w) { return from + w * by_column; }, columns, depth, panel, kWidth<T>);
   }
-  constexpr int64_t kBlock = 16;  // columns: as many lines are read in turn and stay in the cache
-  for (int64_t first = 0; first < kWidth<T>; first += kBlock) {
-    const int64_t last = first + kBlock < columns ? first + kBlock : columns;
-    for (int64_t j = 0; j < depth; ++j) {
-      T* const row = panel + j * kWidth<T>;
-      for (int64_t w = first; w < last; ++w) row[w] = from[j * by_row + w * by_column];
-      for (int64_t w = last > first ? last : first; w < first + kBlock; ++w) row[w] = T(0);
-    }
+  if (columns == kWidth<T>) return;
+  for (int64_t j = 0; j < depth; ++j) {
+    for (int64_t w = columns; w < kWidth<T>; ++w) panel[j * kWidth<T> + w] = T(0);
   }
 }
 

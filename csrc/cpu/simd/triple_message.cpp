@@ -185,19 +185,6 @@ inline Part<T> part_of(const MessageLayer<T>& layer, const MessageTile<T>& tile,
   return {grad.grad_edges, nullptr, layer.out, 2 * width, 2 * words};
 }
 
-// to[c * kDepth + e] = from[e][c] for `count` rows of 32 columns or less
-template <typename T, typename Row>
-inline void transpose(const Row& row, int64_t count, int64_t columns, T* to) {
-  for (int64_t e = 0; e < count; ++e) {
-    const T* const from = row(e);
-    if (columns == kBits) {
-      for (int64_t c = 0; c < kBits; ++c) to[c * kDepth<T> + e] = from[c];
-    } else {
-      for (int64_t c = 0; c < columns; ++c) to[c * kDepth<T> + e] = from[c];
-    }
-  }
-}
-
 // The sum of the values whose bit is set, in a fixed order.
 template <typename T>
 inline T sum_where(uint64_t bits, const T* value) {
@@ -232,7 +219,7 @@ void unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mess
       const auto row = [&](int64_t e) {
         return part.grad + (part.row == nullptr ? begin + e : part.row[begin + e]) * part.width + first;
       };
-      transpose(row, count, width, to);
+      transpose(row, count, width, to, kD);
       for (int64_t c = 0; c < width; ++c) {
         grad.product_bits[at + c] = masks[c];
         grad.product_sums[at + c] = sum_where(masks[c], to + c * kD);
@@ -244,7 +231,7 @@ void unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mess
     const int64_t width = smaller(kBits, layer.channels - first), at = chunk * layer.channels + first;
     T* const to = grad.attr + at * kD;
     const auto row = [&](int64_t e) { return tile.edge_attr + (begin + e) * layer.channels + first; };
-    transpose(row, count, width, to);
+    transpose(row, count, width, to, kD);
     for (int64_t c = 0; c < width; ++c) grad.attr_bits[at + c] = nonzero_bits(to + c * kD, count);
   }
 }
