@@ -185,18 +185,30 @@ inline Part<T> part_of(const MessageLayer<T>& layer, const MessageTile<T>& tile,
   return {grad.grad_edges, nullptr, layer.out, 2 * width, 2 * words};
 }
 
+// Integers as wide as T, in a register.
+template <typename T, int kBytes = int(sizeof(T))>
+struct Integers {
+  typedef int32_t type __attribute__((vector_size(kRegisterBytes)));
+};
+template <typename T>
+struct Integers<T, 8> {
+  typedef int64_t type __attribute__((vector_size(kRegisterBytes)));
+};
+
 // The sum of the values whose bit is set, in a fixed order.
 template <typename T>
 inline T sum_where(uint64_t bits, const T* value) {
-  constexpr int kLanes = 16;
-  T sums[kLanes] = {};
+  using I = typename Integers<T>::type;
+  constexpr int kLanes = kRegisterLanes<T>;
+  I own_bit = {};
+  for (int lane = 0; lane < kLanes; ++lane) own_bit[lane] = int32_t(1) << lane;
+  Pack<T> sums = {};
   for (int64_t first = 0; first < kDepth<T>; first += kLanes) {
-    const uint32_t some = uint32_t(bits >> first) & 0xffffu;
-    for (int lane = 0; lane < kLanes; ++lane) sums[lane] += (some >> lane) & 1u ? value[first + lane] : T(0);
+    const I some = I{} + int32_t((bits >> first) & 0xffffu);
+    const I chosen = (some & own_bit) != 0;
+    sums += (Pack<T>)((I)load(value + first) & chosen);
   }
-  T total = T(0);
-  for (int lane = 0; lane < kLanes; ++lane) total += sums[lane];
-  return total;
+  return sum_of<T>(sums);
 }
 
 template <typename T>
