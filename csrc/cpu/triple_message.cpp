@@ -61,13 +61,15 @@ struct ForwardPlan {
   T *w1_panels, *w2_panels, *active, *outputs;
   uint64_t* bits;
   bool by_ranges;  // products by ranges of edges into `outputs` of all panels; else a thread has outputs of one panel
+  bool packed;     // whether W2 is in w2_panels
 
   ForwardPlan(Workspace& workspace, const Sizes<T>& sizes, const Tiles& tiles, int64_t channels, int64_t hidden,
               int64_t out, bool types, int64_t threads) {
     const int64_t node_panels = sizes.panels(hidden), panels = 2 * node_panels + sizes.panels(out);
     by_ranges = threads > node_panels;
     w1_panels = workspace.take<T>(types ? 0 : node_panels * sizes.blocks(channels) * sizes.panel());
-    w2_panels = workspace.take<T>(panels * sizes.blocks(hidden) * sizes.panel());
+    packed = by_ranges || tiles.count > 1;
+    w2_panels = workspace.take<T>(packed ? panels * sizes.blocks(hidden) * sizes.panel() : 0);
     active = workspace.take<T>(node_panels * tiles.capacity * sizes.width);
     bits = workspace.take<uint64_t>(sizes.blocks(node_panels * sizes.width) * tiles.capacity);
     outputs = workspace.take<T>((by_ranges ? panels : threads) * tiles.capacity * sizes.width);
@@ -79,6 +81,7 @@ template <typename T>
 struct BackwardPlan {
   T *w1_panels, *w1_columns, *w2_panels, *active, *grad_active, *products, *product_sums, *attr, *edge_rows;
   uint64_t *bits, *product_bits, *attr_bits;
+  bool packed;  // whether W2 is in w2_panels
 
   BackwardPlan(Workspace& workspace, const Sizes<T>& sizes, const Tiles& tiles, int64_t channels, int64_t hidden,
                int64_t out, bool types, int64_t threads) {
@@ -86,7 +89,8 @@ struct BackwardPlan {
     const int64_t own = types ? 0 : channels;
     w1_panels = workspace.take<T>(panels * sizes.blocks(own) * sizes.panel());
     w1_columns = workspace.take<T>(sizes.panels(own) * sizes.blocks(hidden) * sizes.panel());
-    w2_panels = workspace.take<T>(panels * (2 * sizes.blocks(hidden) + sizes.blocks(out)) * sizes.panel());
+    packed = tiles.count > 1;
+    w2_panels = workspace.take<T>(!packed ? 0 : panels * (2 * sizes.blocks(hidden) + sizes.blocks(out)) * sizes.panel());
     active = workspace.take<T>(panels * tiles.capacity * sizes.width);
     grad_active = workspace.take<T>(panels * tiles.capacity * sizes.width);
     products = workspace.take<T>(chunks * columns * sizes.depth);
@@ -151,13 +155,13 @@ void forward(Variant chosen, const Given& given, const T* bias, T* pooled, T* ne
     pack<T>(chosen, sizes, {w1, 1, given.w1_step, channels, hidden, plan.w1_panels, sizes.blocks(channels)}, threads);
   }
   const int64_t first_rows[] = {0, given.object_row, hidden}, part_widths[] = {hidden, hidden, out};
-  for (int part = 0; part < 3; ++part) {
+  for (int part = 0; plan.packed && part < 3; ++part) {
     pack<T>(chosen, sizes, {w2 + first_rows[part] * hidden, 1, hidden, hidden, part_widths[part],
             plan.w2_panels + part * node_panels * blocks * sizes.panel(), blocks}, threads);
   }
   const MessageLayer<T> layer{channels, hidden, out, given.object_row, static_cast<const T*>(given.from_subject),
                               static_cast<const T*>(given.from_object), static_cast<const T*>(given.from_type),
-                              plan.w1_panels, plan.w2_panels, bias};
+                              plan.w1_panels, w2, plan.packed ? plan.w2_panels : nullptr, bias};
   for (int64_t i = 0; i < tiles.count; ++i) {
     const int64_t begin = tiles.begin(i);
     const MessageTile<T> tile =
@@ -232,13 +236,13 @@ void backward(Variant chosen, const Given& given, const Grads& grads, void* memo
     pack<T>(chosen, sizes, {w1, 1, given.w1_step, channels, hidden, plan.w1_panels, sizes.blocks(channels)}, threads);
     pack<T>(chosen, sizes, {w1, given.w1_step, 1, hidden, channels, plan.w1_columns, blocks}, threads);
   }
-  for (int part = 0; part < 3; ++part) {
+  for (int part = 0; plan.packed && part < 3; ++part) {
     pack<T>(chosen, sizes, {w2 + rows[part] * hidden, hidden, 1, widths[part], hidden,
             plan.w2_panels + part * blocks * sizes.panel(), 2 * blocks + sizes.blocks(out)}, threads);
   }
   const MessageLayer<T> layer{channels, hidden, out, given.object_row, static_cast<const T*>(given.from_subject),
                               static_cast<const T*>(given.from_object), static_cast<const T*>(given.from_type),
-                              plan.w1_panels, plan.w2_panels, nullptr};
+                              plan.w1_panels, w2, plan.packed ? plan.w2_panels : nullptr, nullptr};
   for (int64_t i = 0; i < tiles.count; ++i) {
     const int64_t begin = tiles.begin(i);
     const MessageTile<T> tile =

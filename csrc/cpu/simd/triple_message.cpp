@@ -91,14 +91,29 @@ inline PlainRows<T> hidden_rows(const MessageTile<T>& tile, const T* active, int
   return {panel + begin * kWidth<T>, kWidth<T>, tile.bits + block * tile.capacity + begin};
 }
 
-// scratch = W2's outputs of edges [begin, end), for the panel of w2_panels of that number
+// Row of W2 where a part begins: 0 subject, 1 object, 2 edge.
+template <typename T>
+inline int64_t first_row(const MessageLayer<T>& layer, int64_t part) {
+  return part == 0 ? 0 : part == 1 ? layer.object_row : layer.hidden;
+}
+
+// to = W2's outputs of edges [begin, end), for the panel of w2_panels of that number
 template <typename T>
 inline void outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin,
-                    int64_t end, T* scratch) {
-  const int64_t blocks = depths_of<T>(layer.hidden);
+                    int64_t end, T* to) {
+  constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
+  const int64_t width = layer.hidden, blocks = depths_of<T>(width), node_panels = panels_of<T>(width);
+  const int64_t part = smaller(panel / node_panels, 2), first = (panel - part * node_panels) * kW;
+  alignas(kRegisterBytes) T made[kD * kW];
   for (int64_t block = 0; block < blocks; ++block) {
-    multiply(block > 0, hidden_rows(tile, tile.active, block, begin), end - begin,
-             layer.w2_panels + (panel * blocks + block) * kDepth<T> * kWidth<T>, scratch, kWidth<T>);
+    const T* from = made;
+    if (layer.w2_panels != nullptr) {
+      from = layer.w2_panels + (panel * blocks + block) * kD * kW;
+    } else {
+      pack_panel(layer.w2 + (first_row(layer, part) + first) * width + block * kD, 1, width,
+                 smaller(kD, width - block * kD), (part < 2 ? width : layer.out) - first, made);
+    }
+    multiply(block > 0, hidden_rows(tile, tile.active, block, begin), end - begin, from, to, kW);
   }
 }
 
@@ -255,10 +270,18 @@ void grad_active(const MessageLayer<T>& layer, const MessageTile<T>& tile, const
   const int64_t words = 2 * words_of(layer.hidden) + words_of(layer.out);
   const int64_t blocks = 2 * depths_of<T>(layer.hidden) + depths_of<T>(layer.out);
   T* const to = grad.grad_active + (panel * tile.capacity + begin) * kW;
-  const T* from = layer.w2_panels + panel * blocks * kD * kW;
+  alignas(kRegisterBytes) T made[kD * kW];
+  int64_t block = panel * blocks;
   for (int64_t p = 0; p < 3; ++p) {
     const Part<T> part = part_of(layer, tile, grad, p);
-    for (int64_t first = 0; first < part.width; first += kD, from += kD * kW) {
+    for (int64_t first = 0; first < part.width; first += kD, ++block) {
+      const T* from = made;
+      if (layer.w2_panels != nullptr) {
+        from = layer.w2_panels + block * kD * kW;
+      } else {
+        pack_panel(layer.w2 + (first_row(layer, p) + first) * layer.hidden + panel * kW, layer.hidden, 1,
+                   smaller(kD, part.width - first), layer.hidden - panel * kW, made);
+      }
       const int64_t own = part.row == nullptr ? begin * part.width : 0;
       const SignedRows<T> rows{part.grad + own + first, part.width, part.row == nullptr ? nullptr : part.row + begin,
                                grad.signs + begin * words + part.word + first / kBits, words,
@@ -288,8 +311,7 @@ void grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const Part<T> part = part_of(layer, tile, grad, number);
   const int64_t columns = 2 * layer.hidden + layer.out, step = (layer.hidden + kMostWidth - 1) / kMostWidth * kMostWidth;
-  const int64_t row = number == 0 ? 0 : number == 1 ? layer.object_row : layer.hidden;
-  T* const to = grad.for_w2 + row * step + panel * kW;
+  T* const to = grad.for_w2 + first_row(layer, number) * step + panel * kW;
   for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
     const int64_t at = chunk * columns + part.column;
     const PlainRows<T> rows{grad.products + at * kD, kD, grad.product_bits + at};

@@ -29,8 +29,11 @@ struct MessageLayer {
   int64_t object_row;             // row of W2 where the object's part begins; the edge's begins at K
   const T *from_subject, *from_object, *from_type;  // (V, K), (V, K), (R, K) or null
   const T* w1_panels;  // of the edges' part of W1, transposed (C, K); unused with types
-  // Columns of W2's outputs: for the subject K, for the object K, for the edge C', each beginning a panel
-  const T* w2_panels;  // W2 transposed, (K, 2 K + C'); backward: W2 (2 K + C', K), each part beginning a depth block
+  const T* w2;         // as it is given
+  // Forward: W2 transposed, (K, 2 K + C'), with columns for the subject K, for the object K, for the edge C', each part
+  // beginning a panel. Backward: W2 (2 K + C', K), each part beginning a depth block. Null: panels are made when needed,
+  // which costs less where a panel is needed once or twice
+  const T* w2_panels;
   const T* bias;       // of W2, in its own order
 };
 
