@@ -14,8 +14,8 @@ extern "C" {
 //
 // from_subject, from_object (V, K): W1's products with x, one of them with b1. from_type (R, K): W1's product with the
 // table of edge features; where it is null, `type` is too, and edge_attr (E, C) is multiplied here. w1 points to the
-// edges' columns of W1, rows w1_step apart. w2 and b2 are whole: K rows for the subject, those for the edge, and from row
-// object_row on K for the object. `out` is 0 where the edges' outputs are not wanted.
+// edges' columns of W1, rows w1_step apart. w2 and b2 are whole: K rows for the subject, those for the edge, and from
+// row object_row on K for the object. `out` is 0 where the edges' outputs are not wanted.
 //
 // signs (E, words) int32: bit i of word j says whether column 32 j + i of W2's output is positive; columns for the
 // subject, then for the object, then the edge's, each of the three beginning a word.

@@ -213,6 +213,52 @@ def test_gradcheck_and_repeatable(backend: Target) -> None:
     check_repeatable(problem(*GRAPHS["arbitrary"], table=True, structured=True), backend, torch.float32)
 
 
+CPU_TARGETS = [name for name in targets("triple_message") if name.startswith("cpu")]
+
+
+@pytest.mark.parametrize("backend", CPU_TARGETS, indirect=True)
+@pytest.mark.parametrize("form", ["plain", "table, structured, no edges returned"])
+@pytest.mark.parametrize("sizes", [[3, 5], [20, 1, 9, 30]], ids=["one tile", "many tiles"])
+def test_any_number_of_threads_gives_the_same(backend: Target, sizes: list[int], form: str) -> None:
+    """But for the rounding of products of nodes, which are torch's; 8 is more threads than there are panels."""
+    given = problem(sum(sizes), complete(sizes), 20, 160, 130, **FORMS[form])
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 8):
+            torch.set_num_threads(threads)
+            check_agreement(given, backend, torch.float64)
+            leaves = cast(given.tensors, torch.float32, backend.device)
+            differentiable = [t.requires_grad_() for t in leaves.values() if t.is_floating_point()]
+            outputs = [t for t in given.run(leaves, backend.name) if t.numel()]
+            gradients = torch.autograd.grad([t.sum() for t in outputs], differentiable)
+            results.append([t.detach() for t in outputs] + list(gradients))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for got, want in zip(other, results[0], strict=True):
+            assert torch.allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", CPU_TARGETS, indirect=True)
+def test_zeros_are_passed_over(backend: Target) -> None:
+    """What a hidden unit that no edge activates is multiplied by does not matter, were it not a number."""
+    given = problem(*GRAPHS["complete"], 6, 40, 8)
+    given.tensors["b1"][3] = -1e6
+    clean = given.run(given.tensors, backend.name)
+    given.tensors["w2"][:, 3] = torch.nan
+    for got, want in zip(given.run(given.tensors, backend.name), clean, strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("backend", CPU_TARGETS, indirect=True)
+def test_dense_activations(backend: Target) -> None:
+    """Every hidden unit and every output active, so that no bit of any mask is clear."""
+    given = problem(*GRAPHS["complete"], 12, 70, 40)
+    for name in ("b1", "b2"):
+        given.tensors[name][:] = 20
+    check_agreement(given, backend, torch.float64)
+
+
 @EVERYWHERE
 @pytest.mark.parametrize("return_edges", [True, False])
 def test_kept_for_the_backward_pass(backend: Target, return_edges: bool) -> None:

@@ -90,7 +90,8 @@ struct BackwardPlan {
     w1_panels = workspace.take<T>(panels * sizes.blocks(own) * sizes.panel());
     w1_columns = workspace.take<T>(sizes.panels(own) * sizes.blocks(hidden) * sizes.panel());
     packed = tiles.count > 1;
-    w2_panels = workspace.take<T>(!packed ? 0 : panels * (2 * sizes.blocks(hidden) + sizes.blocks(out)) * sizes.panel());
+    const int64_t blocks = 2 * sizes.blocks(hidden) + sizes.blocks(out);
+    w2_panels = workspace.take<T>(packed ? panels * blocks * sizes.panel() : 0);
     active = workspace.take<T>(panels * tiles.capacity * sizes.width);
     grad_active = workspace.take<T>(panels * tiles.capacity * sizes.width);
     products = workspace.take<T>(chunks * columns * sizes.depth);

@@ -23,12 +23,6 @@ constexpr int64_t kWidth = 8 * kRegisterLanes<T> > 32 ? 8 * kRegisterLanes<T> : 
 template <typename T>
 constexpr int64_t kDepth = kWidth<T> < 64 ? kWidth<T> : 64;
 
-#if defined(__AVX512F__)
-constexpr bool kPairs = true;
-#else
-constexpr bool kPairs = false;
-#endif
-
 // Vectors at any address.
 template <typename T>
 struct Loose {

@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t kBits = 32;  // of a word of signs
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t padded(int64_t columns) { return (columns + kMostWidth - 1) / kMostWidth * kMostWidth; }
 inline int64_t words_of(int64_t columns) { return (columns + kBits - 1) / kBits; }
 
 template <typename T>
@@ -57,6 +58,11 @@ inline void add(const T* __restrict value, T* __restrict sum, int64_t columns) {
   for (int64_t c = 0; c < columns; ++c) sum[c] += value[c];
 }
 
+template <typename T>
+inline void clear(T* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = T(0);
+}
+
 // Rows `step` apart, and their bits.
 template <typename T>
 struct PlainRows {
@@ -103,8 +109,10 @@ inline void outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, in
                     int64_t end, T* to) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const int64_t width = layer.hidden, blocks = depths_of<T>(width), node_panels = panels_of<T>(width);
-  const int64_t part = smaller(panel / node_panels, 2), first = (panel - part * node_panels) * kW;
+  const int64_t part = panel < node_panels ? 0 : panel < 2 * node_panels ? 1 : 2;
+  const int64_t first = (panel - part * node_panels) * kW;
   alignas(kRegisterBytes) T made[kD * kW];
+  if (blocks == 0) clear(to, (end - begin) * kW);
   for (int64_t block = 0; block < blocks; ++block) {
     const T* from = made;
     if (layer.w2_panels != nullptr) {
@@ -310,12 +318,13 @@ void grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
              int64_t number) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const Part<T> part = part_of(layer, tile, grad, number);
-  const int64_t columns = 2 * layer.hidden + layer.out, step = (layer.hidden + kMostWidth - 1) / kMostWidth * kMostWidth;
+  const int64_t columns = 2 * layer.hidden + layer.out, step = padded(layer.hidden);
   T* const to = grad.for_w2 + first_row(layer, number) * step + panel * kW;
   for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
     const int64_t at = chunk * columns + part.column;
     const PlainRows<T> rows{grad.products + at * kD, kD, grad.product_bits + at};
-    multiply(grad.add || chunk > 0, rows, part.width, tile.active + (panel * tile.capacity + chunk * kD) * kW, to, step);
+    const T* const from = tile.active + (panel * tile.capacity + chunk * kD) * kW;
+    multiply(grad.add || chunk > 0, rows, part.width, from, to, step);
   }
 }
 
@@ -325,6 +334,7 @@ void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, co
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const int64_t blocks = depths_of<T>(layer.hidden);
   for (int64_t p = 0; p < panels_of<T>(layer.channels); ++p) {
+    if (blocks == 0) clear(scratch, (end - begin) * kW);
     for (int64_t block = 0; block < blocks; ++block) {
       multiply(block > 0, hidden_rows(tile, grad.grad_active, block, begin), end - begin,
                grad.w1_panels + (p * blocks + block) * kD * kW, scratch, kW);
@@ -340,7 +350,7 @@ void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, co
 template <typename T>
 void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
-  const int64_t step = (layer.hidden + kMostWidth - 1) / kMostWidth * kMostWidth;
+  const int64_t step = padded(layer.hidden);
   for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
     const int64_t at = chunk * layer.channels;
     const PlainRows<T> rows{grad.attr + at * kD, kD, grad.attr_bits + at};

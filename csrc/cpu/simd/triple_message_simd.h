@@ -1,6 +1,6 @@
-// Single-threaded parts of triple_message, declared once per instruction set; csrc/triple_message.h says what they mean,
-// csrc/cpu/triple_message.cpp in which order they run. Products are those of sparse_product.h: "width" is its kWidth, the
-// columns of a panel, "depth" its kDepth. K, C and C' are rounded up to whole panels.
+// Single-threaded parts of triple_message, declared once per instruction set; csrc/triple_message.h says what they
+// compute, csrc/cpu/triple_message.cpp in which order they run. Products are those of sparse_product.h: "width" is its
+// kWidth, the columns of a panel, "depth" its kDepth.
 #pragma once
 
 #include "cpu/simd/variant.h"
@@ -30,9 +30,9 @@ struct MessageLayer {
   const T *from_subject, *from_object, *from_type;  // (V, K), (V, K), (R, K) or null
   const T* w1_panels;  // of the edges' part of W1, transposed (C, K); unused with types
   const T* w2;         // as it is given
-  // Forward: W2 transposed, (K, 2 K + C'), with columns for the subject K, for the object K, for the edge C', each part
-  // beginning a panel. Backward: W2 (2 K + C', K), each part beginning a depth block. Null: panels are made when needed,
-  // which costs less where a panel is needed once or twice
+  // Forward: W2 transposed, (K, 2 K + C'), with columns for the subject K, for the object K, for the edge C', each
+  // beginning a panel. Backward: W2 (2 K + C', K), each part beginning a depth block. Null: panels are made when
+  // needed, which costs less where one is needed once or twice
   const T* w2_panels;
   const T* bias;       // of W2, in its own order
 };

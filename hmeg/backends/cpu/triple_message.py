@@ -36,8 +36,10 @@ class TripleMessage(Launcher):
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
         workspace = self._edge_workspace("forward", layer)
-        self._run("triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
-                  new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes)  # fmt: skip
+        self._run(
+            "triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
+            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes,
+        )  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, x))
         new_x = torch.addmm(b4, torch.addmm(b3, pooled, w3.T).relu_(), w4.T).relu_()
@@ -108,7 +110,7 @@ class _EdgeLayer:
         self.for_subject, self.for_edge, self.for_object = w1.split(channels, dim=1)
         from_subject, from_object = torch.addmm(b1, x, self.for_subject.T), torch.mm(x, self.for_object.T)
         from_type = torch.mm(edge_attr, self.for_edge.T) if self.has_types else None
-        (subject, object_), types = edge_index.contiguous(), edge_type.contiguous() if self.has_types else None
+        (subject, object_), types = edge_index.contiguous(), None if edge_type is None else edge_type.contiguous()
         edge_attr = edge_attr.contiguous()
         self._alive = from_subject, from_object, from_type, edge_attr, w1, w2, subject, object_, types
         self.inputs = (
