@@ -41,7 +41,8 @@ def triple_message(
     return_edges  False: edge_attr' is an empty (0, C') and is never computed
     returns       x' (V, C'), edge_attr' (E, C')
 
-    Differentiable once, in x, edge_attr and every weight.
+    Differentiable once, in x, edge_attr and every weight. On the CPU the zeros that a ReLU leaves are passed over: they
+    count as zero even times infinity or NaN.
     Raises ValueError or TypeError for arguments that do not fit, IndexError on the CPU for indices out of range,
     BackendError if ``backend`` cannot run it.
     """
