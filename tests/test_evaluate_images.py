@@ -12,6 +12,7 @@ from PIL import Image
 from test_inception import saved
 
 from hmeg.cli import main
+from hmeg.evaluation.sections import Section
 
 LEFT_OUT = {"FID", "KID", "Inception Score"}
 
@@ -71,6 +72,23 @@ def test_sections_merge_and_are_replaced(data: Path, tmp_path: Path) -> None:
     assert not list(out.rglob("*.part"))
 
 
+def test_pictures_of_a_replaced_section_go(tmp_path: Path) -> None:
+    for count in (3, 1):
+        section = Section("images a", "A", {})
+        section.gallery([(Image.new("L", (4, 4)), "x")] * count)
+        section.save(tmp_path)
+        other = Section("images a-1", "B", {"n": count})
+        other.picture(Image.new("L", (4, 4), 9), "y")
+        other.save(tmp_path)
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"images a-0.png", "images a-1-0.png"}
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
+    damaged = json.loads((tmp_path / "metrics.json").read_text())
+    damaged["sections"]["images a"]["blocks"] = [{"picture": "../../x.png"}]
+    (tmp_path / "metrics.json").write_text(json.dumps(damaged))
+    with pytest.raises(FileNotFoundError, match=r"pictures/x\.png"):
+        other.save(tmp_path)
+
+
 def test_with_inception_weights(data: Path, tmp_path: Path) -> None:
     weights = saved(tmp_path / "inception.pth", of_2015=True)
     result = evaluate(data, data, "--out", tmp_path / "out", "--size", 16, "--count", 4, "--inception-weights", weights)
@@ -95,6 +113,7 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         ((data, few), "too few to compare sets"),
         ((data, data, "--size", 100), "power of two"),
         ((data, data, "--name", "a/b"), "no slash or colon"),
+        ((data, data, "--name", "n" * 100), "1 to 100 characters"),
         ((data, data, "--out", foreign), "was not made by this version"),
         ((data, data, "--inception-weights", tmp_path / "x.pth"), "not a readable PyTorch checkpoint"),
     ):

@@ -119,9 +119,6 @@ class _Loaded:
     pixels: np.ndarray
     graphs: list[SymbolGraph] | None
 
-    def part(self, rows: np.ndarray) -> _Loaded:
-        return _Loaded(self.pixels[rows], None if self.graphs is None else [self.graphs[row] for row in rows])
-
 
 def _load(images: ImageSet, size: int) -> _Loaded:
     pixels = np.empty((len(images), size, size), dtype=np.uint8)

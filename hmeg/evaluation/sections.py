@@ -70,7 +70,7 @@ class Section:
         self._blocks.append({"figure": self._file("svg", svg.encode()), "caption": caption})
 
     def _file(self, suffix: str, content: bytes) -> str:
-        name = f"{self.key.replace(' ', '-')}-{len(self._files)}.{suffix}"
+        name = f"{self.key}-{len(self._files)}.{suffix}"
         self._files[name] = content
         return name
 
@@ -80,13 +80,23 @@ class Section:
         ``ValueError`` for a metrics.json that is not ours: nothing is written then.
         """
         sections = read_sections(folder)
+        before = _pictures_of(sections.get(self.key, {}))
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for name, content in self._files.items():
             write_whole(folder / PICTURES / name, content)
         sections[self.key] = {"title": self.title, "results": self.results, "blocks": self._blocks}
         text = json.dumps({"version": VERSION, "sections": sections}, indent=1, allow_nan=False)
         write_whole(folder / METRICS, (text + "\n").encode())
+        for name in before - self._files.keys():
+            (folder / PICTURES / name).unlink(missing_ok=True)
         return render(folder)
+
+
+def _pictures_of(section: Mapping[str, Any]) -> set[str]:
+    """Names of the files that a section shows, without folders."""
+    blocks = list(section.get("blocks", ()))
+    shown = [*blocks, *(entry for block in blocks for entry in block.get("gallery", ()))]
+    return {PurePosixPath(block[kind]).name for block in shown for kind in ("picture", "figure") if kind in block}
 
 
 def check_key(key: str) -> None:

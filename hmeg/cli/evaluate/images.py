@@ -113,7 +113,7 @@ def command(
         from hmeg.evaluation.sections import check_key, read_sections
 
         called = name or generated.resolve().name
-        check_key(called)
+        check_key(f"images {called}")
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
         device = str(select_device(device))
         settings = ImageSettings(size, count, seed, geometry_trials, device)

@@ -91,7 +91,7 @@ def command(
 
     from hmeg.evaluation.can import evaluate_recognition
     from hmeg.evaluation.recognition_report import recognition_section
-    from hmeg.evaluation.sections import read_sections
+    from hmeg.evaluation.sections import check_key, read_sections
     from hmeg.training.checkpoints import write_atomically
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
@@ -104,7 +104,9 @@ def command(
 
     try:
         if report is not None:
-            read_sections(report)  # before anything is computed: a folder of somebody else's is refused
+            # before anything is computed: a folder of somebody else's is refused
+            check_key(f"recognition {checkpoint.name}")
+            read_sections(report)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)  # before anything is computed, too
         found = evaluate_recognition(
