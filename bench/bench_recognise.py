@@ -32,7 +32,7 @@ from .published_recogniser import read_one
 from .subjects import DEVICE
 from .training_data import write_dataset
 
-IMAGES = 16
+IMAGES = 32
 LENGTH = 16
 ROUNDS = 3
 WORDS = default_words()

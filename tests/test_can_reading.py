@@ -196,6 +196,17 @@ def test_batches_are_of_similar_sizes() -> None:
     assert [batch.tolist() for batch in by_size(sizes, 2)] == [[4, 0], [2, 3], [1]]
 
 
+def test_batches_end_where_too_much_would_be_filled_up() -> None:
+    sizes = [(16, 16), (16, 17), (16, 100), (30, 100), (31, 101), (32, 100), (90, 10)]
+    found = [batch.tolist() for batch in by_size(sizes, 2, 1.2)]
+    assert sorted(row for batch in found for row in batch) == list(range(7))
+    assert found == [[0, 1], [2], [3, 5], [4], [6]]
+    for batch in found:
+        tallest, widest = max(sizes[row][0] for row in batch), max(sizes[row][1] for row in batch)
+        assert len(batch) * tallest * widest <= 1.2 * sum(sizes[row][0] * sizes[row][1] for row in batch)
+    assert len(by_size([(8, 8)] * 10, 4, 1.0)) == 3
+
+
 def test_preparation_trims_and_shrinks() -> None:
     image = np.full((40, 60), 255, np.uint8)
     image[10:20, 30:50] = 0

@@ -44,11 +44,28 @@ def stack_images(inks: Sequence[np.ndarray]) -> ImageBatch:
     return ImageBatch(torch.from_numpy(pixels), torch.from_numpy(sizes), filled)
 
 
-def by_size(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[np.ndarray]:
-    """Rows cut into batches of images of about the same size: of heights in one class, and of similar widths."""
+def by_size(sizes: Sequence[tuple[int, ...]], batch_size: int, most_filled: float | None = None) -> list[np.ndarray]:
+    """Rows cut into batches of images of about the same size: of heights in one class, and of similar widths.
+
+    most_filled  largest area of a batch relative to its images' own: smaller batches where sizes are too different.
+                 None: all batches but the last are full
+    """
     width, height = np.array([size[1] for size in sizes]), np.array([size[0] for size in sizes])
     order = np.lexsort((height, width, -(-height // _HEIGHT_CLASS)))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    if most_filled is None:
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches: list[list[int]] = []
+    largest, area = np.zeros(2), 0
+    for row in order:
+        size, own = np.array((height[row], width[row])), height[row] * width[row]
+        together = np.maximum(largest, size)
+        count = len(batches[-1]) if batches else batch_size
+        if count == batch_size or (count + 1) * together.prod() > most_filled * (area + own):
+            batches.append([])
+            together, area = size, 0
+        batches[-1].append(int(row))
+        largest, area = together, area + own
+    return [np.array(batch) for batch in batches]
 
 
 def stack_tokens(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

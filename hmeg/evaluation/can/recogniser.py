@@ -19,6 +19,7 @@ from .model import CAN
 from .preparation import Preparation
 from .words import Words
 
+_MOST_FILLED = 1.2  # what is filled up takes as long as what is looked at
 BATCH = {"cpu": 8, "cuda": 64}
 
 
@@ -72,7 +73,7 @@ class Recogniser:
         for window in _windows(images, size * WINDOW):
             inks = [self.preparation(_grey(image)) for image in window]
             found: list[Reading | None] = [None] * len(inks)
-            for rows in by_size([ink.shape for ink in inks], size):
+            for rows in by_size([ink.shape for ink in inks], size, _MOST_FILLED):
                 for row, reading in zip(rows, self._read([inks[row] for row in rows], longest), strict=True):
                     found[row] = reading
                 progress(len(rows))
