@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class Sample:
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
     augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
+
+    What takes a while to find out is found out once, and goes along when a sample is sent to another process.
     """
 
     array: np.ndarray
@@ -52,12 +55,12 @@ class Sample:
         """The image for Pillow: mode L or RGB."""
         return Image.fromarray(self.array)
 
-    @property
+    @cached_property
     def ink(self) -> float:
         """How dark the image is on the mean: 0 is white all over, 1 black; four decimals."""
         return round(1 - float(self.array.mean(dtype=np.float64)) / 255, 4)
 
-    @property
+    @cached_property
     def tokens(self) -> list[str] | None:
         """LaTeX tokens of the graph, as recognisers are trained on; None for a graph that LaTeX cannot write."""
         try:
@@ -65,7 +68,7 @@ class Sample:
         except ValueError:
             return None
 
-    @property
+    @cached_property
     def symlg(self) -> str | None:
         """The symbol label graph (:func:`hmeg.graph.label_graph.write_symlg`); None for a graph that is no forest."""
         try:

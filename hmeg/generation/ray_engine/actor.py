@@ -101,6 +101,8 @@ class Drawer:
                 self._generator = loaded(self._recipe, self._weights())
             samples = self._generator.stream(block.tasks, settings.seed, settings.size, self._recipe.batch_size)
             drawn = tuple(self._encoder.encoded(samples))
+            for sample, _ in drawn:
+                sample.label()  # makes what the one process that writes would else make for all: it goes along
         except UnsuitableWorkerError as error:
             return DrawnBlock(block.shard, (), (), f"the worker on {self._where} cannot draw: {error}")
         except torch.OutOfMemoryError:
