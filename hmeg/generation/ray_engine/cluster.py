@@ -75,7 +75,10 @@ def connected(address: str | None, actors: int | None, cpus: int, gpus: float | 
             include_dashboard=False if address == OWN else None,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no connection to a Ray cluster ({address}): {_first_line(error)}") from error
+        raise ClusterError(
+            f"no connection to a Ray cluster ({address}): {_first_line(error)} (if it asks for a token, set "
+            "RAY_AUTH_MODE=token here too)"
+        ) from error
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         yield _surveyed(ray.get_runtime_context().gcs_address, ray.nodes(), actors, cpus, gpus)

@@ -175,7 +175,7 @@ def _configure(context: ray.data.DataContext) -> None:
     context.target_min_block_size = context.target_max_block_size = 1
     # The command shows how far the run is.
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks; errors come as exceptions
 
 
 def _in_words(error: Exception) -> str:
