@@ -25,6 +25,7 @@ from hmeg.model import BASE, HMEG
 from hmeg.model.composition import Composition
 
 from .measure import Case, measure
+from .published_road import refined
 from .subjects import DEVICE
 
 MODELS = ("small", "base")
@@ -52,7 +53,7 @@ class PublishedDecoder(nn.Module):
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
         composition = Composition.of_layout(self.config, layout, glyphs)
-        return tuple(self.decoder(composition.upsampled(self.upsampler, noise)).values())
+        return tuple(refined(self.decoder, composition.upsampled(self.upsampler, noise)).values())
 
 
 def _published(name: str) -> nn.Module:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model import HMEG
+from hmeg.model.decoder import ImageDecoder
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder
@@ -77,8 +78,11 @@ def layout_of(model: HMEG, graph: GraphBatch, boxes: Tensor) -> Tensor:
 
 def images(model: HMEG, layout: Tensor, noise: Tensor) -> dict[int, Tensor]:
     """The upsampled layout with noise through the refinement network, at all three resolutions."""
-    decoder = model.image_model.decoder
-    layout = torch.cat([model.image_model.upsampler(layout), noise], dim=1)
+    return refined(model.image_model.decoder, torch.cat([model.image_model.upsampler(layout), noise], dim=1))
+
+
+def refined(decoder: ImageDecoder, layout: Tensor) -> dict[int, Tensor]:
+    """The refinement network alone."""
     first_head = len(decoder.stages) - len(decoder.heads)
     made: dict[int, Tensor] = {}
     features: Tensor | None = None

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from typing import cast
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.composition import Composition
-from hmeg.model.decoder import ImageDecoder, RefinementStage
 
+from .plain_decoder import PlainDecoder
 from .runtime import decoder_inputs
 
 
@@ -23,8 +19,9 @@ class DecoderPart(nn.Module):
     those of :mod:`hmeg.export.runtime`. Inputs of the type of its weights give images of that type.
 
     merged  whether upsampling is merged into the convolutions behind it (:mod:`hmeg.model.inference_decoder`): less
-            arithmetic, by transposed convolutions. Without, only batch norms are folded, for runtimes whose transposed
-            convolutions cost more than that saves.
+            arithmetic, by transposed convolutions. Without, only batch norms are folded
+            (:class:`hmeg.export.plain_decoder.PlainDecoder`), for runtimes whose transposed convolutions cost more than
+            that saves.
     """
 
     def __init__(self, model: HMEG, merged: bool = True) -> None:
@@ -32,25 +29,13 @@ class DecoderPart(nn.Module):
         self.config: ModelConfig = model.config
         painter = model.image_model
         self.upsampler = painter.upsampler.for_inference()
-        self.decoder = painter.decoder.for_inference() if merged else _folded(painter.decoder)
+        self.decoder = painter.decoder.for_inference() if merged else PlainDecoder(painter.decoder)
         self.requires_grad_(False).eval()
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
         composition = Composition.of_layout(self.config, layout, glyphs)
         images = self.decoder(composition.upsampled(self.upsampler, noise))
         return tuple(images[size] for size in self.config.resolutions)
-
-
-def _folded(decoder: ImageDecoder) -> ImageDecoder:
-    """A copy whose convolutions have taken in the batch norms behind them, as those are in evaluation mode."""
-    made = copy.deepcopy(decoder).eval()
-    for stage in cast("list[RefinementStage]", made.stages):
-        stage.conv1, stage.conv2 = (
-            fuse_conv_bn_eval(stage.conv1, stage.norm1),
-            fuse_conv_bn_eval(stage.conv2, stage.norm2),
-        )
-        stage.norm1, stage.norm2 = nn.Identity(), nn.Identity()  # type: ignore[assignment]
-    return made
 
 
 def example_inputs(config: ModelConfig, batch: int, seed: int = 0) -> dict[str, Tensor]:

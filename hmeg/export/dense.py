@@ -19,7 +19,7 @@ from hmeg.model import HMEG, ModelConfig
 from hmeg.model.box_coordinates import NUM_FEATURES, SMALLEST_SIDE, box_features, coordinate_channels
 from hmeg.model.composition import Composition
 from hmeg.model.glyphs import SIDE_SPREAD, GlyphAtlas, hat_weights
-from hmeg.model.layout import AttentionReadout, LayoutGenerator, box_numbers
+from hmeg.model.layout import AttentionReadout, LayoutGenerator, box_numbers, inside_image
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder, GraphTripleConv
 from hmeg.reference.box_soft_mask import ramp_along
@@ -180,7 +180,7 @@ class DenseLayoutGenerator(nn.Module):
         prior = box_numbers(typeset_boxes)
         nodes = self.encoder(symbols, relations, weight, model.prior_embedding(prior))
         read = torch.cat([nodes, _whole(model.readout, nodes, weight), noise, prior], dim=2)
-        boxes = typeset_boxes + model.correction(read)
+        boxes = inside_image(typeset_boxes + model.correction(read))
         return boxes
 
 

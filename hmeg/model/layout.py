@@ -33,11 +33,11 @@ class AttentionReadout(nn.Module):
 
 
 def inside_image(boxes: Tensor) -> Tensor:
-    """Boxes (V, 4) moved, not squeezed, so that they stand in the image with a free border; those larger than that
+    """Boxes (..., 4) moved, not squeezed, so that they stand in the image with a free border; those larger than that
     overlap both borders alike."""
-    low, high = boxes[:, :2], boxes[:, 2:]
+    low, high = boxes[..., :2], boxes[..., 2:]
     past = (_BORDER - low).clamp(min=0) - (high - (1 - _BORDER)).clamp(min=0)
-    return boxes + torch.cat([past, past], dim=1)
+    return boxes + torch.cat([past, past], dim=-1)
 
 
 class LayoutGenerator(nn.Module):
