@@ -147,6 +147,19 @@ def test_sizes_and_colours(preset, size, colour):
     assert json.loads(json.dumps(varied.parameters)) == varied.parameters
 
 
+def test_operations_are_applied_as_often_as_asked():
+    image = written(BOXES[1:2] / 4, 64)
+    for asked, low, high in ((0.0, 0, 0), (0.25, 6, 24), (1.0, 60, 60)):
+        setting = described(
+            ("RandomLinearIllumination", {"p": asked}), ("RandomAffine", {"degrees": 9, "p": 1 - asked})
+        )
+        done = [vary(setting, image, BOXES[1:2] / 4, 0, index).parameters for index in range(60)]
+        applied = sum(any("RandomLinearIllumination" in one for one in of_image) for of_image in done)
+        assert low <= applied <= high
+        left_out = [of_image for of_image in done if not any("RandomAffine" in one for one in of_image)]
+        assert len(left_out) == 60 if asked == 1 else len(left_out) < 60
+
+
 def test_every_operation_works_on_grey_and_colour():
     needed = {
         "RandomAffine": {"degrees": 3},
@@ -183,6 +196,8 @@ def test_every_operation_works_on_grey_and_colour():
         ("- RandomAffine: {degrees: 2, twist: 4}", "RandomAffine does not work with .*twist"),
         ("- RandomGaussianBlur: {kernel_size: 4, sigma: [1, 2]}", "RandomGaussianBlur does not work with"),
         ("- RandomPosterize: {bits: [many]}", "RandomPosterize does not work with"),
+        ("- RandomAutoContrast: {p: 2}", "RandomAutoContrast does not work with .*p is a number from 0 to 1"),
+        ("- RandomAutoContrast: {p: often}", "RandomAutoContrast does not work with"),
         ("- RandomStrokeWeight: {weight: [0, 99], p: 1.0}", "RandomStrokeWeight does not work with"),
     ],
 )

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, cast
 
 import kornia.augmentation
 import numpy as np
 import torch
-from kornia.core.exceptions import BaseError
 from kornia.geometry.transform import warp_perspective
 
 from hmeg.streams import Purpose, stream
 
 from .plan import GEOMETRIC, STROKES, Operation, operations
 from .stroke_weight import RandomStrokeWeight
+
+try:
+    from kornia.core.exceptions import BaseError as KorniaError
+except ModuleNotFoundError:
+    KorniaError = Exception  # type: ignore[misc,assignment]  # before 0.9, which Python 3.10 has, its errors were bare
 
 # kornia knows these for three channels only; a grey image is shown to them three times
 _COLOUR_ONLY = frozenset({"RandomJPEG"})
@@ -36,6 +41,16 @@ class Variation:
     array: np.ndarray
     boxes: np.ndarray
     parameters: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An operation ready to be applied, and how often it is. Whether, is drawn here: some of kornia's operations cannot
+    be left out by themselves in older versions."""
+
+    operation: Operation
+    module: torch.nn.Module
+    probability: float
 
 
 def vary(setting: str, array: np.ndarray, boxes: np.ndarray, seed: int, index: int) -> Variation:
@@ -58,21 +73,23 @@ def check(setting: str, size: int, channels: int) -> None:
     """``ValueError``, naming the operation, if one of a setting does not take its options or such images."""
     blank = np.full((size, size) if channels == 1 else (size, size, channels), 255, np.uint8)
     blank[size // 2] = 0
-    for operation, module in _prepared(setting, size):
-        for key in range(4):  # some options are only looked at where an operation is applied
-            try:
-                with torch.inference_mode(), _alone(key):
-                    _varied(((operation, module),), blank, np.zeros((1, 4)))
-            except (ValueError, TypeError, RuntimeError, AssertionError, IndexError, BaseError) as error:
-                raise ValueError(_refused(operation, error)) from error
+    for step in _prepared(setting, size):
+        try:  # some options are only looked at when an operation is applied
+            with torch.inference_mode(), _alone(0):
+                _varied((replace(step, probability=1.0),), blank, np.zeros((1, 4)))
+        except (ValueError, TypeError, RuntimeError, AssertionError, IndexError, KorniaError) as error:
+            raise ValueError(_refused(step.operation, error)) from error
 
 
-def _varied(ready: tuple[tuple[Operation, torch.nn.Module], ...], array: np.ndarray, boxes: np.ndarray) -> Variation:
+def _varied(steps: tuple[_Step, ...], array: np.ndarray, boxes: np.ndarray) -> Variation:
     image = _as_tensor(array)
     boxes = np.asarray(boxes, np.float64)
     mapping = torch.eye(3, dtype=torch.float64)
     done: list[dict[str, Any]] = []
-    for operation, module in ready:
+    for step in steps:
+        operation, module = step.operation, step.module
+        if float(torch.rand(())) >= step.probability:
+            continue
         if operation.name in GEOMETRIC:
             module(image)  # for the parameters it draws; all mappings are applied at once
             drawn_mapping = cast("torch.Tensor", module.transform_matrix)
@@ -82,8 +99,6 @@ def _varied(ready: tuple[tuple[Operation, torch.nn.Module], ...], array: np.ndar
             mapping = torch.eye(3, dtype=torch.float64)
             image = _applied(operation.name, module, image).clamp(0, 1)
         drawn = _drawn(module)
-        if drawn is None:
-            continue
         done.append({operation.name: drawn})
         if operation.name == STROKES:
             reach = max(0.0, drawn["weight"])
@@ -139,11 +154,9 @@ def _fitting(boxes: np.ndarray, size: int) -> tuple[float, np.ndarray]:
     return scale, np.maximum(0, -low * scale) - np.maximum(0, high * scale + np.maximum(0, -low * scale) - size)
 
 
-def _drawn(module: torch.nn.Module) -> dict[str, Any] | None:
-    """The parameters an operation drew, as far as they are few numbers; None if it was not applied this time."""
+def _drawn(module: torch.nn.Module) -> dict[str, Any]:
+    """The parameters an operation drew, as far as they are few numbers."""
     parameters = cast("dict[str, torch.Tensor]", module._params)
-    if not bool(parameters["batch_prob"][0] > 0.5):
-        return None
     return {
         name: _plain(value[0] if value.ndim else value)
         for name, value in parameters.items()
@@ -167,18 +180,21 @@ def _as_array(image: torch.Tensor, like: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _prepared(setting: str, size: int) -> tuple[tuple[Operation, torch.nn.Module], ...]:
-    return tuple((operation, _module(operation)) for operation in operations(setting, size))
+def _prepared(setting: str, size: int) -> tuple[_Step, ...]:
+    return tuple(_step(operation) for operation in operations(setting, size))
 
 
-def _module(operation: Operation) -> torch.nn.Module:
+def _step(operation: Operation) -> _Step:
     kind: Callable[..., torch.nn.Module] = (
         RandomStrokeWeight if operation.name == STROKES else getattr(kornia.augmentation, operation.name)
     )
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in operation.options.items()}
+    probability: Any = options.pop("p", inspect.signature(kind).parameters["p"].default)
     try:
-        return kind(**options)
-    except (ValueError, TypeError, RuntimeError, AssertionError, IndexError, BaseError) as error:
+        if isinstance(probability, bool) or not 0 <= probability <= 1:
+            raise ValueError(f"p is a number from 0 to 1, not {probability!r}")
+        return _Step(operation, kind(**options, p=1.0), float(probability))
+    except (ValueError, TypeError, RuntimeError, AssertionError, IndexError, KorniaError) as error:
         raise ValueError(_refused(operation, error)) from error
 
 
