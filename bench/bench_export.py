@@ -16,10 +16,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hmeg.export.aoti.build import build_package
 from hmeg.export.decoder_part import DecoderPart, example_inputs
 from hmeg.export.errors import Unavailable
 from hmeg.export.onnx_export import export_onnx
 from hmeg.export.runtime import Runtime, load_runtime
+from hmeg.export.trt.build import build_engine
+from hmeg.export.trt.library import require_tensorrt
 from hmeg.generation.loading import load_model
 from hmeg.model import BASE, HMEG
 from hmeg.model.composition import Composition
@@ -86,12 +89,24 @@ def _drawn_by(export: Callable[[HMEG, Path], object], suffix: str) -> Callable[[
     return made
 
 
+def _compile_ahead(made: HMEG, path: Path) -> None:
+    build_package(made, path, device=torch.device(DEVICE))
+
+
+def _build_engine(made: HMEG, path: Path) -> None:
+    require_tensorrt()
+    exported = path.with_suffix(".onnx")
+    build_engine(exported, export_onnx(made, exported), path)
+
+
 # subject -> what makes it: the name of a model -> a function of the decoder's inputs
 SUBJECTS: dict[str, Callable[[str], Callable[..., Any]]] = {
     "eager": _published,
     "compile": _compiled,
     "inference": _for_inference,
     "onnxruntime": _drawn_by(export_onnx, ".onnx"),
+    "aoti": _drawn_by(_compile_ahead, ".pt2"),
+    "tensorrt": _drawn_by(_build_engine, ".engine"),
 }
 
 
