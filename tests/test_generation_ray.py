@@ -169,6 +169,16 @@ def test_actor_that_has_no_room(generate, job, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
+def test_workers_of_another_version(generate, job, tmp_path, monkeypatch):
+    monkeypatch.setattr("hmeg.__version__", "0.0.0")
+    result = generate(*job, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("Error: this is hmeg 0.0.0, but ")
+    assert error.count(" has hmeg ") == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_block_that_every_worker_dies_over(cluster):
     import ray
 

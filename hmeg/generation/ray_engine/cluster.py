@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import hmeg
+
 OWN, FOUND = "local", "auto"  # in place of an address, as Ray calls them
 ANSWER_SECONDS = 10
+PROBE_SECONDS = 120  # starting a process on a busy node takes its time
 NOT_INSTALLED = "--engine ray needs Ray, which is not installed: pip install 'hmeg[ray]'"
 
 
@@ -81,7 +84,11 @@ def connected(address: str | None, actors: int | None, cpus: int, gpus: float | 
         ) from error
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-        yield _surveyed(ray.get_runtime_context().gcs_address, ray.nodes(), actors, cpus, gpus)
+        nodes = ray.nodes()
+        cluster = _surveyed(ray.get_runtime_context().gcs_address, nodes, actors, cpus, gpus)
+        alive = [node for node in nodes if node["Alive"]]
+        _check_versions([node for node in alive if _fitting(node["Resources"], cluster.cpus, cluster.gpus)])
+        yield cluster
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, handler_before)
@@ -117,6 +124,29 @@ def _surveyed(address: str, nodes: list[dict[str, Any]], actors: int | None, cpu
             f"--gpus-per-actor); its nodes have: {there}"
         )
     return Cluster(address, len(has), room, actors or room, cpus, gpus)
+
+
+def _check_versions(nodes: list[dict[str, Any]]) -> None:
+    """:class:`ClusterError`, naming the nodes, unless all of these have this version of hmeg."""
+    import ray
+
+    def version() -> str:  # by being local it is sent as a whole: it must run where there is no hmeg
+        try:
+            import hmeg
+        except ModuleNotFoundError:
+            return "no hmeg"
+        return f"hmeg {hmeg.__version__}"
+
+    ask = ray.remote(version)
+    there = [ask.options(num_cpus=0, label_selector={"ray.io/node-id": node["NodeID"]}).remote() for node in nodes]
+    try:
+        answers = ray.get(there, timeout=PROBE_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise ClusterError(f"a node of the Ray cluster does not answer: {_first_line(error)}") from error
+    pairs = zip(nodes, answers, strict=True)
+    others = [f"{node['NodeManagerAddress']} has {has}" for node, has in pairs if has != f"hmeg {hmeg.__version__}"]
+    if others:
+        raise ClusterError(f"this is hmeg {hmeg.__version__}, but {', '.join(others)}; install the same on every node")
 
 
 def _fitting(resources: dict[str, float], cpus: int, gpus: float) -> int:
