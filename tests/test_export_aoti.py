@@ -22,7 +22,10 @@ from hmeg.export.decoder_part import DecoderPart, example_inputs
 from hmeg.model.checkpoint import load_weights
 from tests.tiny_model import TINY, save_tiny, tiny_model
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler"),
+    pytest.mark.xdist_group("aoti"),  # one process, for the package is compiled once a process
+]
 
 # With all that `small` has and `base` has not: box coordinates, symbol vectors, glyphs.
 CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)

@@ -35,6 +35,8 @@ from hmeg.model.checkpoint import load_weights
 from tests.fake_tensorrt import Network, fake_tensorrt
 from tests.tiny_model import TINY, save_tiny
 
+pytestmark = pytest.mark.xdist_group("tensorrt")  # one process, for the ONNX file is made once a process
+
 CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)
 GPU = torch.device("cuda")
 STREAM = 0x1234
