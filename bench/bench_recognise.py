@@ -32,9 +32,9 @@ from .published_recogniser import read_one
 from .subjects import DEVICE
 from .training_data import write_dataset
 
-IMAGES = 32
+IMAGES = 16
 LENGTH = 16
-ROUNDS = 3
+ROUNDS = 2
 WORDS = default_words()
 PREPARED = {"square": Preparation(), "trimmed": Preparation(trim=8)}
 SUBJECTS: dict[str, tuple[int | None, str]] = {
