@@ -81,7 +81,7 @@ def test_ssim() -> None:
     flat = np.full((1, 32, 32), 100, dtype=np.uint8), np.full((1, 32, 32), 150, dtype=np.uint8)
     c1 = (0.01 * 255) ** 2  # of images without structure only the comparison of means is left
     wanted = (2 * 100 * 150 + c1) / (100**2 + 150**2 + c1)
-    assert structural_similarity(*flat) == pytest.approx([wanted], rel=1e-4)
+    assert structural_similarity(*flat) == pytest.approx([wanted], rel=1e-3)
     from skimage.metrics import structural_similarity as scikit  # another library's SSIM agrees away from the border
 
     a, b = images[:1], np.clip(images[:1] + random.integers(-9, 9, (1, 32, 32)), 0, 255).astype(np.uint8)

@@ -29,7 +29,7 @@ from .sliced_wasserstein import MOST_IMAGES, sliced_wasserstein
 LOWER, HIGHER = "lower is closer", "higher is better"
 _GEOMETRY_SIDE = 32
 _LIBRARIES = ("torch", "torchmetrics", "gudhi", "scipy", "numpy", "pillow")
-_SSIM_BATCH = 64
+_SSIM_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     found = []
     for start in range(0, len(a), _SSIM_BATCH):
-        x, y = (torch.from_numpy(images[start : start + _SSIM_BATCH])[:, None].double() / 255 for images in (a, b))
+        x, y = (torch.from_numpy(images[start : start + _SSIM_BATCH])[:, None].float() / 255 for images in (a, b))
         values = structural_similarity_index_measure(x, y, data_range=1.0, reduction="none")
         assert isinstance(values, Tensor)
         found.append(values.reshape(-1).numpy())
