@@ -205,8 +205,9 @@ def free_port():
         return listening.getsockname()[1]
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ray://head:10001", "host:port", f"127.0.0.1:{free_port()}"])
+@pytest.mark.parametrize("address", ["nonsense", "ray://head:10001", "host:port", "127.0.0.1:{free}"])
 def test_no_cluster(job, tmp_path, address):
+    address = address.format(free=free_port())
     options = [*job, "--out", tmp_path / "out", "--engine", "ray", "--ray-address", address]
     result = CliRunner().invoke(command, [str(option) for option in options])
     assert result.exit_code == 1
