@@ -100,7 +100,8 @@ def test_joint_training_resumes_exactly_and_logs_all_losses(data: Path, tmp_path
     assert {"box_iou", "pixel_l1"} <= log(tmp_path / "whole", "validation.jsonl")[-1].keys()
 
     out = tmp_path / "joint.safetensors"
-    result = CliRunner().invoke(main, ["train", "pack", "--joint", str(tmp_path / "whole"), "--out", str(out)])
+    packing = ["train", "pack", "--joint", str(tmp_path / "whole"), "--out", str(out), "--paper-as-trained"]
+    result = CliRunner().invoke(main, packing)
     assert result.exit_code == 0, result.output
     packed = load_weights(out)
     averaged = weights(tmp_path / "whole")

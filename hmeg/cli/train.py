@@ -183,6 +183,12 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights file (.safetensors).")
 @click.option("--licence", default="", help="Licence of the weights, kept in the file.")
+@click.option(
+    "--white-paper/--paper-as-trained",
+    default=True,
+    show_default=True,
+    help="Shift images so that their background is white: training leaves it a little grey.",
+)
 def pack(
     layout_run: Path | None,
     image_run: Path | None,
@@ -190,6 +196,7 @@ def pack(
     classifier_run: Path | None,
     out: Path,
     licence: str,
+    white_paper: bool,
 ) -> None:
     """Write averaged weights to one float16 file: of a layout and an image run, of a joint run, or of a classifier."""
     from torch import nn
@@ -200,9 +207,9 @@ def pack(
     try:
         match (layout_run, image_run, joint_run, classifier_run):
             case (Path(), Path(), None, None):
-                model = pack_runs(layout_run, image_run, out, licence)
+                model = pack_runs(layout_run, image_run, out, licence, white_paper)
             case (None, None, Path(), None):
-                model = pack_joint_run(joint_run, out, licence)
+                model = pack_joint_run(joint_run, out, licence, white_paper)
             case (None, None, None, Path()):
                 model = pack_classifier_run(classifier_run, out, licence)
             case _:

@@ -17,6 +17,7 @@ from hmeg.model.layout import LayoutGenerator
 
 from .checkpoints import in_one_line, load_checkpoint
 from .loop import CONFIG
+from .paper import whiten_paper
 from .settings import FOLDERS
 
 
@@ -59,13 +60,16 @@ def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
     return network, config
 
 
-def pack_joint_run(run: Path, out: Path, licence: str = "") -> HMEG:
+def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
     """Writes the averaged weights of a joint run, with its settings, to ``out`` (safetensors, float16).
+
+    white_paper  see :func:`hmeg.training.paper.whiten_paper`
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
     model = HMEG(ModelConfig.named(_settings(run)["model"]))
-    _save(model, out, {"joint_training": json.dumps(_load_average(run, model)), "licence": licence})
+    metadata = {"joint_training": json.dumps(_load_average(run, model)), "licence": licence}
+    _save(model, out, metadata, white_paper)
     return model
 
 
@@ -78,8 +82,12 @@ def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogn
     return recogniser
 
 
-def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -> HMEG:
+def pack_runs(
+    layout_run: Path, image_run: Path, out: Path, licence: str = "", white_paper: bool = True
+) -> HMEG:
     """Writes the averaged weights of both runs, with their settings, to ``out`` (safetensors, float16).
+
+    white_paper  see :func:`hmeg.training.paper.whiten_paper`
 
     ValueError if the runs are of different model configurations or have no checkpoint.
     """
@@ -92,10 +100,15 @@ def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "") -
         "image_training": json.dumps(_load_average(image_run, model.image_model)),
         "licence": licence,
     }
-    _save(model, out, metadata)
+    _save(model, out, metadata, white_paper)
     return model
 
 
-def _save(model: HMEG, out: Path, metadata: dict[str, str]) -> None:
+def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool) -> None:
+    if white_paper:
+        levels = whiten_paper(model)
+        metadata["paper"] = "1 at every resolution; as trained " + ", ".join(
+            f"{level:.4f} at {resolution}" for resolution, level in levels.items()
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, out, metadata=metadata)
