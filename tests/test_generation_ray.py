@@ -136,9 +136,14 @@ def test_one_engine_goes_on_where_the_other_was_stopped(generate, cluster, job, 
     assert generate(*job, "--out", tmp_path / "whole", engine="local").exit_code == 0
     stopped = [*job, "--out", tmp_path / "stopped"]
 
-    with monkeypatch.context() as patch:
-        after_samples(patch, 25, lambda: os.kill(os.getpid(), signal.SIGINT))
-        assert generate(*stopped, engine="local").exit_code == 1
+    # a parent in the background may have left SIGINT ignored
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            after_samples(patch, 25, lambda: os.kill(os.getpid(), signal.SIGINT))
+            assert generate(*stopped, engine="local").exit_code == 1
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert len(list((tmp_path / "stopped").glob("*.images"))) == 1
 
     handler = signal.getsignal(signal.SIGTERM)
