@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import GraphBatch
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
+from hmeg.model.decoder import ImageHead, RefinementStage
 from hmeg.model.generator import HMEG
 
 EXPRESSIONS = 32
@@ -33,11 +35,16 @@ def whiten_paper(model: HMEG) -> dict[int, float]:
     with torch.no_grad():
         for i, resolution in enumerate(decoder.resolutions):
             shift = 1 - levels[resolution]
-            decoder.heads[i].out.bias += shift
+            _bias(cast(ImageHead, decoder.heads[i]).out).add_(shift)
             if i + 1 < len(decoder.heads):
-                reader = decoder.stages[first_head + i + 1].conv1
-                reader.bias -= reader.weight[:, -len(shift) :].sum(dim=(2, 3)) @ shift
+                reader = cast(RefinementStage, decoder.stages[first_head + i + 1]).conv1
+                _bias(reader).sub_(reader.weight[:, -len(shift) :].sum(dim=(2, 3)) @ shift)
     return {resolution: float(level.mean()) for resolution, level in levels.items()}
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
 
 
 @torch.no_grad()
