@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from hmeg import files
 from hmeg.cli.generate import command
-from hmeg.generation import files, inputs, run
+from hmeg.generation import inputs, run
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
 from tests.tiny_model import TINY, save_tiny

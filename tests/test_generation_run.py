@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmeg.generation import files
-from hmeg.generation.files import JsonLines
+from hmeg import files
+from hmeg.files import JsonLines
 from hmeg.generation.formats import FORMATS
 from hmeg.generation.manifest import Manifest, Settings
 from hmeg.generation.run import STANDARD_INPUT, Run

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 from hmeg.reports import Page
 
 METRICS, REPORT, PICTURES = "metrics.json", "report.html", "pictures"

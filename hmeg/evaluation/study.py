@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 from hmeg.training.settings import settings_of
 
 from .can.settings import CanTrainingConfig

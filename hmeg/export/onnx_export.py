@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hmeg.generation.files import partial
+from hmeg.files import partial
 from hmeg.graph import SymbolGraph
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id

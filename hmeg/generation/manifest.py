@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hmeg.files import write_whole
+
 from .augmentation.plan import NONE
-from .files import write_whole
 
 MANIFEST = "manifest.json"
 VERSION = "hmeg-run-1"

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hmeg.files import PART, JsonLines, partial, write_whole
+
 from .contact_sheet import MAX_SAMPLES, contact_sheet
-from .files import PART, JsonLines, partial, write_whole
 from .formats import FORMATS, Format
 from .formats.base import digest_of
 from .manifest import MANIFEST, Manifest, Settings, Shard

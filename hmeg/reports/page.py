@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

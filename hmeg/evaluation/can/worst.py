@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hmeg.files import write_whole
 from hmeg.generation.contact_sheet import wrapped
-from hmeg.generation.files import write_whole
 
 from .data import RecognitionData
 from .edits import Edit, aligned

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import hmeg
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 
 from ..errors import Unavailable
 from ..metadata import ExportMetadata

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from hmeg.generation.files import write_whole
+from hmeg.files import write_whole
 
 from ..metadata import ExportMetadata
 from ..runtime import decoder_inputs, image_name

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .. import encoding, files
+from hmeg import files
+
+from .. import encoding
 from ..sample import Sample
 from .base import Format, digest_of
 from .tokens import can_dictionary, caption

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import encoding, files
+from hmeg import files
+
+from .. import encoding
 from ..sample import Sample
 from .base import Format, digest_of
 
