@@ -40,6 +40,15 @@ def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order: a resumed run must give the same numbers to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def registered_backends() -> Iterator[None]:
     """Backends that a test registers are gone after it."""

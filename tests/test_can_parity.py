@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from recipe import recipe
 from torch import Tensor
 
 from hmeg.evaluation.can.config import CanConfig
@@ -39,29 +39,14 @@ def given(key: str) -> Tensor:
     return torch.from_numpy(reference()[key])
 
 
-def recipe() -> dict[str, Tensor]:
-    """The published state dict, its values by recipe (README beside the reference file)."""
-    state = {}
-    for key, shape in json.loads((PARITY / "can_manifest.json").read_text())["state_dict_shapes"].items():
-        a = np.random.RandomState(zlib.crc32(f"can.{key}".encode())).standard_normal(shape).astype(np.float32)
-        if key.endswith("running_var"):
-            a = np.abs(a) * np.float32(0.5) + np.float32(0.5)
-        elif key.endswith("running_mean"):
-            a = a * np.float32(0.1)
-        elif key.endswith("num_batches_tracked"):
-            a = np.zeros(shape, np.int64)
-        elif len(shape) >= 2:
-            a = a * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-        else:
-            a = 1 + np.float32(0.1) * a if key.endswith("weight") else np.float32(0.05) * a
-        state[key] = torch.from_numpy(np.asarray(a))
-    return state
+def weights() -> dict[str, Tensor]:
+    return recipe("can", json.loads((PARITY / "can_manifest.json").read_text())["state_dict_shapes"])
 
 
 @functools.cache
 def model() -> CAN:
     can = CAN(CanConfig()).eval()
-    can.load_state_dict(recipe())  # strict: the very keys and shapes
+    can.load_state_dict(weights())  # strict: the very keys and shapes
     return can
 
 

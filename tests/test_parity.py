@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from recipe import recipe
 from torch import Tensor
 
 from hmeg import ops
@@ -51,24 +51,8 @@ def manifest() -> dict:
     return json.loads((PARITY / "manifest.json").read_text())
 
 
-def recipe(module: str) -> dict[str, Tensor]:
-    """The published state dict of a module, its values by recipe (README beside the reference file)."""
-    state = {}
-    for key, shape in manifest()["state_dict_shapes"][module].items():
-        seed = zlib.crc32(f"{module}.{key}".encode())
-        a = np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
-        if key.endswith("running_var"):
-            a = np.abs(a) * np.float32(0.5) + np.float32(0.5)
-        elif key.endswith("running_mean"):
-            a = a * np.float32(0.1)
-        elif key.endswith("num_batches_tracked"):
-            a = np.zeros(shape, np.int64)
-        elif len(shape) >= 2 and "embeddings" not in key:
-            a = a * np.float32(np.sqrt(2 / np.prod(shape[1:])))
-        elif len(shape) == 1:
-            a = 1 + np.float32(0.1) * a if key.endswith("weight") else np.float32(0.05) * a
-        state[key] = torch.from_numpy(np.asarray(a))
-    return state
+def weights(module: str) -> dict[str, Tensor]:
+    return recipe(module, manifest()["state_dict_shapes"][module])
 
 
 def noise(seed: int, shape: tuple[int, ...] | torch.Size) -> Tensor:
@@ -114,7 +98,7 @@ def inputs() -> Results:
 @functools.cache
 def image_model() -> ImageModel:
     """Through a checkpoint file as the authors write it, with the manifest's own arguments and vocabulary."""
-    state = {f"module.{key}": value for key, value in recipe("generator").items()}
+    state = {f"module.{key}": value for key, value in weights("generator").items()}
     kwargs = {**manifest()["generator_kwargs"], "vocab": manifest()["vocab"]}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.pt"
@@ -160,7 +144,7 @@ def image_model_predicted_boxes() -> Results:
 
 
 def mask_refiner(mode: str) -> Results:
-    refiner = adopt(MaskRefiner(64, 64), recipe("mask_refiner")).double().train(mode == "train")
+    refiner = adopt(MaskRefiner(64, 64), weights("mask_refiner")).double().train(mode == "train")
     boxes = given("graph.boxes").double().requires_grad_()
     masks = refiner(boxes)
     (masks * noise(55, masks.shape)).sum().backward()
@@ -177,7 +161,7 @@ def mask_refiner(mode: str) -> Results:
 def layout_generator() -> Results:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layout.pt"
-        torch.save({"generator": recipe("layout_generator")}, path)
+        torch.save({"generator": weights("layout_generator")}, path)
         model = load_layout_generator(path)
     assert model.config == BASE
     return {"layout_generator.boxes": model(graph(), noise(99, (len(graph().symbols), 64)))}
@@ -206,7 +190,7 @@ def boxes_to_layout() -> Results:
 
 def triple_conv() -> Results:
     g = graph()
-    conv = adopt(GraphTripleConv(48, 56, 40), recipe("triple_conv")).double()
+    conv = adopt(GraphTripleConv(48, 56, 40), weights("triple_conv")).double()
     x = noise(21, (len(g.symbols), 48)).double().requires_grad_()
     e = noise(22, (g.edge_index.shape[1], 48)).double().requires_grad_()
     x_out, e_out = conv(x, e, g.edge_index)
@@ -235,9 +219,9 @@ def crop_boxes() -> Results:
 def discriminators() -> Results:
     g, images = graph(), noise(31, (3, 3, 64, 64))
     assert g.boxes is not None
-    patches = adopt(PatchDiscriminator(3), recipe("patch_discriminator")).train()
-    objects = adopt(ObjectDiscriminator(3), recipe("object_discriminator")).train()
-    layouts = adopt(LayoutDiscriminator(), recipe("layout_discriminator")).train()
+    patches = adopt(PatchDiscriminator(3), weights("patch_discriminator")).train()
+    objects = adopt(ObjectDiscriminator(3), weights("object_discriminator")).train()
+    layouts = adopt(LayoutDiscriminator(), weights("layout_discriminator")).train()
     scores, logits = objects(images, g.boxes, g.symbols, g.batch)
     return {
         "patch_discriminator.scores": patches(images),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from hmeg.evaluation.study_report import summary
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.signals import EXIT_STATUS, Interrupted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,14 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "generated", LABELS)
     write_run(folder / "validation", LABELS[2:5])
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(folder: Path, **changes: Any) -> StudySettings:

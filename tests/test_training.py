@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -26,19 +25,12 @@ from hmeg.training.order import Purpose, batch_indices, step_generator
 from hmeg.training.pack import pack_runs
 from hmeg.training.settings import LayoutTrainingConfig, LoopConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order: a resumed run must give the same numbers to the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_epochs_are_permutations_and_depend_on_the_seed_alone() -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.settings import settings_of, to_yaml
 from hmeg.training.signals import EXIT_STATUS, Interrupted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = 60
 CONFIG = replace(LAYOUT, steps=STEPS, checkpoint_every=1, keep=2)
 
@@ -29,15 +30,6 @@ CONFIG = replace(LAYOUT, steps=STEPS, checkpoint_every=1, keep=2)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("prepared"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order: a resumed run must give the same numbers to the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ edge_index, so that what the products read and write stays in the L2 cache and m
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +68,7 @@ def relu_backward_(grad: Tensor, output: Tensor) -> Tensor:
     return torch.ops.aten.threshold_backward.grad_input(grad, output, 0, grad_input=grad)
 
 
-class TripleMessageOnGpu:
+class TripleMessageOnGpu(ABC):
     """The steps in order; a backend adds the kernels' methods, all on a range of edges ``first``, ``count``.
 
     _given(t)  t as kernels read it: contiguous
@@ -82,22 +83,22 @@ class TripleMessageOnGpu:
         the same shape in accumulation precision, takes them from range to range
     """
 
-    def _given(self, tensor: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _given(self, tensor: Tensor) -> Tensor: ...
 
-    def _new(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _new(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor: ...
 
-    def _hidden(self, projected: Tensor, table: Tensor | None, edges: Edges, first: int, hidden: Tensor) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _hidden(self, projected: Tensor, table: Tensor | None, edges: Edges, first: int, hidden: Tensor) -> None: ...
 
+    @abstractmethod
     def _grad_products(
         self, signs: Tensor, grad_pooled: Tensor, grad_edges: Tensor, edges: Edges, first: int, grad_products: Tensor
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
-    def _collect(self, rows: Tensor, edges: Edges, first: int, carried: Tensor, collected: Tensor) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _collect(self, rows: Tensor, edges: Edges, first: int, carried: Tensor, collected: Tensor) -> None: ...
 
     def _edges(
         self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, structure: Sequence[Tensor]

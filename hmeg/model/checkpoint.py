@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from hmeg.files import write_whole
+
 from .config import ModelConfig
 from .generator import HMEG
 
@@ -50,10 +52,7 @@ def save_weights(
     digest = _file_digest(_digest(model.config, as_loaded), free)
     header = {"format": FORMAT, "config": model.config.to_json(), "digest": digest}
     content = save(tensors, metadata={**free, **header})
-    path = Path(path)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(Path(path), content)
 
 
 def load_weights(path: str | os.PathLike[str]) -> HMEG:
