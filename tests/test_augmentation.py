@@ -186,6 +186,7 @@ def test_every_operation_works_on_grey_and_colour():
             "- RandomAffine: {degrees: 2}\n- RandomCrop: {size: [3, 3]}",
             "operation 2, 'RandomCrop', is none of RandomAffine",
         ),
+        ("- RandomErasing: {p: 1}", "operation 1, 'RandomErasing', is none of RandomAffine"),
         ("- os.system: ls", "'os.system', is none of"),
         ("- RandomAffine: [1]", "RandomAffine needs options by name"),
         ("- RandomAffine: {degrees: 2000-01-01}", "may be numbers, texts and lists"),

@@ -132,6 +132,13 @@ def test_samples_without_latex_are_left_out(tmp_path: Path) -> None:
     assert "1 expressions without LaTeX left out (000009.png" in data.notes[0]
 
 
+class _FromNumber:
+    """An array made of a number where its bytes should be."""
+
+    def __reduce__(self) -> tuple:
+        return np.zeros(1, np.uint8).__reduce_ex__(5)[0], (1000, np.dtype("u1"), (10, 100), "C")
+
+
 class _Runs:
     def __reduce__(self) -> tuple:
         return os.mkdir, ("harm",)
@@ -145,6 +152,7 @@ def _global(module: str, name: str) -> bytes:
     ("content", "problem"),
     [
         (pickle.dumps({"a": _Runs()}), "asks for (posix|nt).mkdir"),
+        (pickle.dumps({"a": _FromNumber()}), "an array without bytes"),
         (_global("numpy", "load"), "asks for numpy.load"),
         (_global("builtins", "eval"), "asks for builtins.eval"),
         (pickle.dumps({"a": np.zeros((2, 2), np.float32)}), "'f4' instead of uint8"),

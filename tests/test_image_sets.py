@@ -90,6 +90,13 @@ def test_pairs(runs: dict[str, Path], prepared_data: Path) -> None:
     assert pair(run, other).rule == "images of the same expression, in order"
 
 
+def test_a_name_that_two_images_have_makes_no_pair(tmp_path: Path) -> None:
+    for name in ("real/x.png", "real/x.bmp", "generated/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / name)
+    assert pair(open_images(tmp_path / "real"), open_images(tmp_path / "generated")).rows == []
+
+
 def test_images_are_fitted_into_a_square() -> None:
     wide = np.zeros((10, 40), dtype=np.uint8)
     page = fitted(wide, 20)
@@ -122,7 +129,7 @@ def test_hostile_and_damaged_files(runs: dict[str, Path], tmp_path: Path, monkey
             open_images(can)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("data/train/img/a.bmp", b"no image")
-    with pytest.raises(ValueError, match=r"x.zip/data/train/img/a.bmp: not a readable image"):
+    with pytest.raises(ValueError, match=r"x.zip/data/train/img/a.bmp is no readable image"):
         open_images(tmp_path / "x.zip")[0]
     (tmp_path / "y.zip").write_bytes(b"PK rubbish")
     (tmp_path / "y.tar").write_bytes(b"rubbish" * 200)

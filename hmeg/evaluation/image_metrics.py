@@ -52,6 +52,8 @@ class ImageSettings:
     def __post_init__(self) -> None:
         if self.size < 16 or self.size & (self.size - 1):
             raise ValueError(f"--size must be a power of two from 16 on, got {self.size}")
+        if 0 < self.count < 4:
+            raise ValueError(f"--count must be 0 or at least 4, got {self.count}")
 
 
 @dataclass(frozen=True)
@@ -315,7 +317,7 @@ def measure_images(
                 how to get the weights
     extractors  compared by as well as by the symbol recogniser, e.g. CAN's encoder
     tell        called with a word on what is being computed
-    ``ValueError`` for sets of fewer than two images, and for images that cannot be read.
+    ``ValueError`` for sets of fewer than four images, and for images that cannot be read.
     """
     for images in (real, generated):
         if len(images) < 4:

@@ -10,25 +10,26 @@ any folder of PNG, JPEG or BMP files                   no labels
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from hmeg.data.sources import MAX_FILE_BYTES
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
 
 from .can.image_pickle import read_images
+from .image_files import decode, sample_and_suffix, width_of
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _LABELS = "labels.jsonl"
@@ -156,16 +157,8 @@ def _only(folder: Path, files: list[Path]) -> Path:
     return files[0]
 
 
-def _read_image(content: bytes, name: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name}: not a readable image ({error})") from None
-
-
 def _read_file(path: Path) -> np.ndarray:
-    return _read_image(path.read_bytes(), str(path))
+    return decode(path.read_bytes(), str(path))
 
 
 def _graph_of(record: dict[str, Any], side: float) -> SymbolGraph:
@@ -247,11 +240,11 @@ def _read_slice(path: Path, offset: int, size: int) -> bytes:
 
 
 def _read_member(path: Path, name: str, offset: int, size: int) -> np.ndarray:
-    return _read_image(_read_slice(path, offset, size), f"{path}/{name}")
+    return decode(_read_slice(path, offset, size), f"{path}/{name}")
 
 
-def _width(read: Callable[[], np.ndarray]) -> float:
-    return float(read().shape[1])
+def _width(path: Path, name: str, offset: int, size: int) -> float:
+    return float(width_of(_read_slice(path, offset, size), f"{path}/{name}"))
 
 
 def _shard_entries(path: Path, prefix: str) -> list[Entry]:
@@ -260,8 +253,8 @@ def _shard_entries(path: Path, prefix: str) -> list[Entry]:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.isfile():
-                    stem, _, suffix = member.name.partition(".")
-                    samples.setdefault(stem, {})[f".{suffix.lower()}"] = (member.offset_data, member.size)
+                    stem, suffix = sample_and_suffix(member.name)
+                    samples.setdefault(stem, {})[suffix.lower()] = (member.offset_data, member.size)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a readable tar archive ({error})") from None
     entries = []
@@ -275,7 +268,7 @@ def _shard_entries(path: Path, prefix: str) -> list[Entry]:
         try:
             if ".json" in members:
                 record = json.loads(_read_slice(path, *members[".json"]))
-                label, graph = _from_label(record, partial(_width, read))
+                label, graph = _from_label(record, partial(_width, path, stem + image, *members[image]))
             elif ".txt" in members:
                 label = canonical_label(_read_slice(path, *members[".txt"]).decode())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -310,11 +303,25 @@ def _as_it_is(array: np.ndarray) -> np.ndarray:
     return array
 
 
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > MAX_FILE_BYTES:
+        raise ValueError(f"{archive.filename}/{name} is larger than any image or list of labels read here")
+    return archive.read(name)
+
+
+@lru_cache(maxsize=1)
+def _archive(path: Path, changed: int) -> zipfile.ZipFile:
+    """Kept open: its directory is read once, not for every image. ``changed``: when the file last did."""
+    return zipfile.ZipFile(path)
+
+
 def _read_zipped(path: Path, name: str) -> np.ndarray:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read_image(archive.read(name), f"{path}/{name}")
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        return decode(_member(_archive(path, path.stat().st_mtime_ns), name), f"{path}/{name}")
+    except _BAD_ZIP as error:
         raise ValueError(f"{path}/{name}: cannot be read ({error})") from None
 
 
@@ -323,11 +330,11 @@ def _open_comer(path: Path) -> ImageSet:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in _SUFFIXES]
             captions = {
-                str(PurePosixPath(name).parent): archive.read(name).decode("utf-8", errors="replace")
+                str(PurePosixPath(name).parent): _member(archive, name).decode("utf-8", errors="replace")
                 for name in archive.namelist()
                 if PurePosixPath(name).name == "caption.txt"
             }
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _BAD_ZIP as error:
         raise ValueError(f"{path}: not a readable zip archive ({error})") from None
     labels = {folder: _captions(lines, f"{path}/{folder}/caption.txt") for folder, lines in captions.items()}
     several = len({str(PurePosixPath(name).parent) for name in names}) > 1

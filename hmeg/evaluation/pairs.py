@@ -26,10 +26,10 @@ def pair(real: ImageSet, generated: ImageSet) -> Pairs:
     Names count only if no pair of theirs contradicts its labels: two runs both begin with 000000, whatever that shows.
     Of images with the same label, the first real one goes with the first generated one, and so on.
     """
-    by_name = {PurePosixPath(name).stem: row for row, name in enumerate(generated.names)}
-    named = [
-        (row, by_name[stem]) for row, name in enumerate(real.names) if (stem := PurePosixPath(name).stem) in by_name
-    ]
+    stems = [[PurePosixPath(name).stem for name in images.names] for images in (real, generated)]
+    by_name = {stem: row for row, stem in enumerate(stems[1])}
+    unique = all(len(set(of_set)) == len(of_set) for of_set in stems)  # folders may hold the same names
+    named = [(row, by_name[stem]) for row, stem in enumerate(stems[0]) if stem in by_name] if unique else []
     labels = real.labels, generated.labels
     if named and all(labels[0][r] == labels[1][g] or None in (labels[0][r], labels[1][g]) for r, g in named):
         return Pairs(named, "images of the same name")

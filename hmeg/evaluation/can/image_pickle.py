@@ -37,6 +37,8 @@ def _pixels(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         raise pickle.UnpicklingError("an array of something else than uint8")
     if isinstance(data, str):  # written by Python 2
         data = data.encode("latin1")
+    if not isinstance(data, (bytes, bytearray)):  # of a number, bytes() would make as many zeros
+        raise pickle.UnpicklingError("an array without bytes")
     pixels = np.frombuffer(bytes(data), np.uint8)
     return pixels.reshape(shape, order="F" if order == "F" else "C")
 

@@ -11,23 +11,22 @@ Images are read when asked for, but for a pickle's, which come all at once.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
+
+from hmeg.evaluation.image_files import decode, sample_and_suffix
 
 from .image_pickle import read_images
 
 _PICKLE = "_images.pkl"
 _LABELS = "_labels.txt"
-_LARGEST_SIDE = 8192
 ACCEPTED = (
     "a folder written by hmeg generate (--format folder, webdataset or can), WebDataset shards (.tar),"
     f" CAN's *{_PICKLE} with *{_LABELS} beside it, or a folder made by hmeg data crohme"
@@ -108,7 +107,7 @@ class RunFolder(Source):
         self.digest = _digest(content)
 
     def image(self, row: int) -> np.ndarray:
-        return _decode(_read(self._files[row]), str(self._files[row]))
+        return decode(_read(self._files[row]), str(self._files[row]))
 
 
 class TarShards(Source):
@@ -138,7 +137,7 @@ class TarShards(Source):
                 data = file.read(size)
         except OSError as error:
             raise ValueError(f"{shard}: {error.strerror}") from error
-        return _decode(data, f"{shard}, image {self.names[row]}")
+        return decode(data, f"{shard}, image {self.names[row]}")
 
 
 class PreparedSet(Source):
@@ -251,10 +250,10 @@ def _members(shard: Path) -> Iterator[tuple[str, dict[str, Any], tuple[int, int]
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
-                name, _, suffix = member.name.partition(".")
-                if member.isreg() and suffix == "png":
+                name, suffix = sample_and_suffix(member.name)
+                if member.isreg() and suffix == ".png":
                     places[name] = (member.offset_data, member.size)
-                elif member.isreg() and suffix == "json":
+                elif member.isreg() and suffix == ".json":
                     file = archive.extractfile(member)
                     assert file is not None  # a regular file has content
                     labels[name] = _object(file.read(), f"{shard}, {member.name}")
@@ -268,15 +267,3 @@ def _members(shard: Path) -> Iterator[tuple[str, dict[str, Any], tuple[int, int]
         raise ValueError(f"{shard} holds no samples of labelled images: {reason}")
     for name, place in places.items():
         yield name, labels[name], place
-
-
-def _decode(data: bytes, place: str) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("PNG", "BMP", "JPEG")) as image:
-                if max(image.size) > _LARGEST_SIDE:
-                    raise ValueError(f"{place}: {image.width} x {image.height} pixels are more than is read here")
-                return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{place} is no readable image ({error})") from None

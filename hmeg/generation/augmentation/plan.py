@@ -20,7 +20,6 @@ INTENSITY = (
     "RandomBoxBlur",
     "RandomBrightness",
     "RandomContrast",
-    "RandomErasing",
     "RandomGamma",
     "RandomGaussianBlur",
     "RandomGaussianIllumination",
