@@ -9,6 +9,7 @@ import pytest
 
 from hmeg.generation import encoding
 from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
+from hmeg.generation.captured import padded
 from hmeg.generation.engine import Encoder, default_workers
 from hmeg.generation.generator import Generator, Task
 from hmeg.generation.inputs import Entry, Rejection, pieces, tasks
@@ -118,4 +119,6 @@ def test_fitting_batch():
     assert fitting_batch(SMALL, 10**15) == LARGEST_BATCH
     assert fitting_batch(BASE, 40 * 2**30) < fitting_batch(SMALL, 40 * 2**30)
     assert fitting_batch(BASE, 2**30) <= fitting_batch(BASE, 2**34)
+    for free in range(0, 2**36, 2**31):
+        assert padded(fitting_batch(BASE, free)) == fitting_batch(BASE, free), "padding must not ask for more"
     assert Generator(tiny_model(), "cpu").fitting_batch_size() == 1

@@ -84,7 +84,7 @@ def open_session(
     if provider not in onnxruntime.get_available_providers():
         raise Unavailable(
             f"onnxruntime {onnxruntime.__version__} here has no {provider}; for GPUs: pip install onnxruntime-gpu, "
-            "in place of onnxruntime"
+            "in place of onnxruntime; or use --device cpu"
         )
     if not Path(path).is_file():
         raise FileNotFoundError(f"{name}: no such file")
@@ -99,6 +99,8 @@ def open_session(
         raise ValueError(f"{name}: onnxruntime's {provider} cannot compute it ({error})") from None
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.Fail, errors.InvalidArgument) as error:
         raise ValueError(f"{name}: not a readable ONNX file, truncated or corrupt ({error})") from None
+    if provider not in session.get_providers():  # it falls back to the CPU where libraries of CUDA do not load
+        raise Unavailable(f"onnxruntime cannot start its {provider}: are CUDA and cuDNN there? Or use --device cpu")
     metadata = ExportMetadata.from_text(session.get_modelmeta().custom_metadata_map, name)
     if not intact:
         raise ValueError(f"{name}: damaged, or changed since `hmeg export onnx` wrote it; export it again")

@@ -47,9 +47,16 @@ def in_buckets(
 def fitting_batch(config: ModelConfig, free_bytes: int) -> int:
     """How many images of this configuration fit into that much memory, in float32: 1 to :data:`LARGEST_BATCH`.
 
+    A power of two, as batches are computed (:mod:`hmeg.generation.captured` pads others).
+
     Counted are the tensors at full resolution that live at the same time, by far the largest: the layout before and
     after noise is appended, the last stage's sums and features, and as much again for what convolutions ask for.
     """
     layout = config.gconv_dim + 2 * (config.layout_channels + config.layout_noise_dim)
     bytes_per_image = 2 * 4 * (layout + 3 * config.refinement_dims[-1]) * config.image_size**2
-    return max(1, min(LARGEST_BATCH, int(0.8 * free_bytes) // bytes_per_image))
+    return power_of_two_within(min(LARGEST_BATCH, int(0.8 * free_bytes) // bytes_per_image))
+
+
+def power_of_two_within(count: int) -> int:
+    """The largest power of two that is not more than ``count``; at least 1."""
+    return 1 << (max(1, count).bit_length() - 1)

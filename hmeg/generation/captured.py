@@ -48,7 +48,7 @@ class CudaGraphs:
                 run()
         current.wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=beside):
             result = run()
         return result, graph.replay
 

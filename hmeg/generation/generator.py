@@ -202,12 +202,11 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        batch = GraphBatch.from_graphs(graphs, typeset=config.layout_prior).to(self.device)
-        noise = self._on_device(
-            np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
-        )
-        # host work of this batch comes before the first wait for the device, which may still draw the batch before
+        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
+        box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
         image_noises = np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
+        # only now copies, which wait for the device: it may still draw the batch before
+        batch, noise = on_host.to(self.device), self._on_device(box_noises)
         predicted = self.model.layout_generator(batch, noise).cpu().numpy()
         boxes = _boxes_to_use(graphs, predicted)
         drawn_at = self._on_device(np.concatenate(boxes))

@@ -48,6 +48,8 @@ def build_package(
         raise ValueError(f"the largest batch must be in {_BATCH}..{LARGEST_BATCH}, got {largest_batch}")
     if out.suffix != SUFFIX:
         raise ValueError(f"an AOTInductor package's name ends in {SUFFIX}, got {out}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
     package = Package(
         metadata=ExportMetadata(
             weights_id=model.weights_id or weights_id(model),

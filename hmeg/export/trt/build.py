@@ -51,6 +51,8 @@ def build_engine(
     check_profiles(profiles)
     if out.suffix != SUFFIX:
         raise ValueError(f"an engine's name ends in {SUFFIX}, got {out}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
     device = indexed_gpu(torch.device("cuda") if device is None else device)
     with torch.cuda.device(device):
         return _build(onnx_path, metadata, out, profiles, timing_cache, tf32, device, tell)
@@ -85,8 +87,6 @@ def _build(
         raise Unavailable(f"TensorRT cannot build {onnx_path}: {last_words(said)}")
     for message in said:
         tell(f"TensorRT: {message}")
-    if timing_cache is not None:
-        write_whole(timing_cache, bytes(config.get_timing_cache().serialize()))
     engine = bytes(serialized)
     sidecar = Sidecar(
         metadata=metadata,
@@ -103,6 +103,8 @@ def _build(
         hmeg=hmeg.__version__,
     )
     write_engine(out, engine, sidecar)
+    if timing_cache is not None:  # last: minutes of building must not be lost to a cache that cannot be written
+        write_whole(timing_cache, bytes(config.get_timing_cache().serialize()))
     return sidecar
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import hmeg
 
+from ..batching import power_of_two_within
 from ..inputs import Entry
 from ..manifest import Settings
 from ..run import Run
@@ -84,7 +85,7 @@ def fitting_batch_size(cluster: Cluster, weights: Weights, settings: Settings) -
 def _fitting_batch_size(recipe: Recipe, weights: bytes, share: float) -> int | str:
     """What fits into ``share`` of a GPU's memory, or why there is none."""
     try:
-        return max(1, int(share * loaded(recipe, weights).fitting_batch_size()))
+        return power_of_two_within(int(share * loaded(recipe, weights).fitting_batch_size()))
     except ValueError as error:
         return str(error)
 
