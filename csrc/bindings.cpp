@@ -120,6 +120,7 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "refine_layout", &hmeg_cpu_refine_layout);
   cpu.module.def("triple_message_forward_workspace", &hmeg_cpu_triple_message_forward_workspace, "Bytes.");
   cpu.module.def("triple_message_backward_workspace", &hmeg_cpu_triple_message_backward_workspace, "Bytes.");
+  cpu.module.def("triple_message_gradient_row", &hmeg::triple_message_gradient_row, "Numbers that a row takes.");
   bind(cpu, "triple_message_forward", &hmeg_cpu_triple_message_forward);
   bind(cpu, "triple_message_backward", &hmeg_cpu_triple_message_backward);
 

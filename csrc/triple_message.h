@@ -8,6 +8,16 @@
 
 #include <cstdint>
 
+namespace hmeg {
+
+// On the CPU: numbers that a row of the gradients of W1 and W2 takes, so that panels of every width fit.
+constexpr int64_t kMessagePanel = 128;
+constexpr int64_t triple_message_gradient_row(int64_t hidden) {
+  return (hidden + kMessagePanel - 1) / kMessagePanel * kMessagePanel;
+}
+
+}  // namespace hmeg
+
 extern "C" {
 
 // On the CPU: everything between the products of nodes. E is `edges`, V and R as many as the edges name.
@@ -41,8 +51,8 @@ const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subj
 
 // From grad_pooled (V, K) and grad_edges (E, C'). Must be zero before: for_subject and for_object (V, K), for_type
 // (R, K; null without types), gradients of from_subject and so on; for_b2. Written where there are edges: for_edge_attr
-// (E, C) and for_w1 (C, K') of the edges' part, transposed, both not with types; for_w2 (rows as W2's, K'). K' is K,
-// rounded up to a multiple of 128.
+// (E, C) and for_w1 (C, K') of the edges' part, transposed, both not with types; for_w2 (rows as W2's, K'). K' is
+// triple_message_gradient_row(K).
 const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_subject, const void* from_object,
                                              const void* from_type, const void* edge_attr, const void* w1,
                                              const void* w2, const int64_t* subject, const int64_t* object,

@@ -127,7 +127,7 @@ def test_kernels_package_is_found_from_a_bare_checkout(tmp_path: Path) -> None:
 
 
 def masks_on_threads(threads: int) -> bytes:
-    """Masks made on that many threads of ours (torch's own do not survive a fork, so none of its are used)."""
+    """Masks made on that many threads: torch's, or in a fork of a process that used those, some of our own."""
     torch.set_num_threads(threads)
     boxes = torch.from_numpy(np.random.RandomState(0).rand(64, 4))
     return ops.box_soft_mask(boxes, (64, 64), backend="cpu").numpy().tobytes()

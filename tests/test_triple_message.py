@@ -219,24 +219,23 @@ CPU_TARGETS = [name for name in targets("triple_message") if name.startswith("cp
 @pytest.mark.parametrize("backend", CPU_TARGETS, indirect=True)
 @pytest.mark.parametrize("form", ["plain", "table, structured, no edges returned"])
 @pytest.mark.parametrize("sizes", [[3, 5], [20, 1, 9, 30]], ids=["one tile", "many tiles"])
-def test_any_number_of_threads_gives_the_same(backend: Target, sizes: list[int], form: str) -> None:
-    """But for the rounding of products of nodes, which are torch's; 8 is more threads than there are panels."""
+def test_any_number_of_threads_gives_the_same(
+    backend: Target, sizes: list[int], form: str, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit: torch's products over nodes stay on one thread. 8 is more threads than there are panels."""
     given = problem(sum(sizes), complete(sizes), 20, 160, 130, **FORMS[form])
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 8):
-            torch.set_num_threads(threads)
-            check_agreement(given, backend, torch.float64)
-            leaves = cast(given.tensors, torch.float32, backend.device)
-            differentiable = [t.requires_grad_() for t in leaves.values() if t.is_floating_point()]
-            outputs = [t for t in given.run(leaves, backend.name) if t.numel()]
-            gradients = torch.autograd.grad([t.sum() for t in outputs], differentiable)
-            results.append([t.detach() for t in outputs] + list(gradients))
-    finally:
-        torch.set_num_threads(before)
+    results = []
+    for threads in (1, 2, 8):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        check_agreement(given, backend, torch.float64)
+        leaves = cast(given.tensors, torch.float32, backend.device)
+        differentiable = [t.requires_grad_() for t in leaves.values() if t.is_floating_point()]
+        outputs = [t for t in given.run(leaves, backend.name) if t.numel()]
+        gradients = torch.autograd.grad([t.sum() for t in outputs], differentiable)
+        results.append([t.detach() for t in outputs] + list(gradients))
     for other in results[1:]:
         for got, want in zip(other, results[0], strict=True):
-            assert torch.allclose(got, want, rtol=1e-5, atol=1e-5)
+            assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("backend", CPU_TARGETS, indirect=True)

@@ -1,4 +1,4 @@
-// Work sharing for the CPU kernels: a small pool of threads, as many as the caller asks for per call.
+// Work sharing for the CPU kernels: torch's threads, or a pool of our own; as many as the caller asks for.
 #pragma once
 
 #include <cstdint>

@@ -89,7 +89,7 @@ struct BackwardPlan {
     const int64_t own = types ? 0 : channels;
     w1_panels = workspace.take<T>(panels * sizes.blocks(own) * sizes.panel());
     w1_columns = workspace.take<T>(sizes.panels(own) * sizes.blocks(hidden) * sizes.panel());
-    packed = tiles.count > 1;
+    packed = tiles.capacity > 2 * kRange;
     const int64_t blocks = 2 * sizes.blocks(hidden) + sizes.blocks(out);
     w2_panels = workspace.take<T>(packed ? panels * blocks * sizes.panel() : 0);
     active = workspace.take<T>(panels * tiles.capacity * sizes.width);

@@ -34,8 +34,33 @@ def define(schema: str, fake: Callable[..., Any]) -> None:
 
 
 def differentiate(name: str, save: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Gives ``hmeg::<name>`` the autograd formula (save, backward), and ``hmeg::<name>_backward`` a refusal."""
-    torch.library.register_autograd(f"hmeg::{name}", backward, setup_context=save, lib=LIBRARY)
+    """Gives ``hmeg::<name>`` the autograd formula (save, backward), and ``hmeg::<name>_backward`` a refusal.
+
+    save(ctx, inputs, output) keeps what ``backward(ctx, *grads)`` needs; that returns one gradient, or None, for each
+    input. As torch.library.register_autograd, without what that does for operators with default arguments and with
+    gradients of lists, which costs more here than a small graph's convolution.
+    """
+    operator = getattr(torch.ops.hmeg, name).default
+
+    class Formula(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            with torch._C._AutoDispatchBelowAutograd():
+                output = operator(*inputs)
+            save(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            return backward(ctx, *grads)
+
+    def run(*inputs: Any) -> Any:
+        if torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs):
+            return Formula.apply(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*inputs)
+
+    LIBRARY.impl(name, run, "Autograd")
 
     refuse_gradients(f"{name}_backward", "is differentiable once only")
 

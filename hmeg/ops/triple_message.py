@@ -126,7 +126,7 @@ def _backward(
         grad_x, grad_edge_attr, new_x, pooled, signs, x, edge_attr, edge_index, edge_type, structure, *weights,
         ctx.pooling, ctx.return_edges, ctx.backend,
     )  # fmt: skip
-    return for_x, for_edges, None, None, [None] * len(structure), *for_weights, None, None, None, None
+    return for_x, for_edges, None, None, None, *for_weights, None, None, None, None
 
 
 _EDGES = "Tensor x, Tensor edge_attr, Tensor edge_index, Tensor? edge_type, Tensor[] structure"

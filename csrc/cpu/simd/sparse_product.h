@@ -153,37 +153,34 @@ inline uint64_t nonzero_bits(const float* value, int64_t count) {
 
 inline uint64_t nonzero_bits(const double* value, int64_t count) { return bits_by_one(value, 0, count); }
 
-// masks[i]: bit e says whether bit i of words[e] is set, for 32 bits of up to 64 words.
-inline void transpose_bits(const uint32_t* words, int64_t count, uint64_t* masks) {
+// masks[i]: bit e says whether bit i of words[e] is set, for 32 bits of kCount words, 64 at most.
+template <int64_t kCount>
+inline void transpose_bits(const uint32_t* words, uint64_t* masks) {
 #if defined(__AVX512F__)
-  if (count == 64) {
-    const __m512i a = _mm512_loadu_si512(words), b = _mm512_loadu_si512(words + 16);
-    const __m512i c = _mm512_loadu_si512(words + 32), d = _mm512_loadu_si512(words + 48);
-    for (int i = 0; i < 32; ++i) {
-      const __m512i bit = _mm512_set1_epi32(int32_t(1u << i));
-      masks[i] = uint64_t(_mm512_test_epi32_mask(a, bit)) | uint64_t(_mm512_test_epi32_mask(b, bit)) << 16 |
-                 uint64_t(_mm512_test_epi32_mask(c, bit)) << 32 | uint64_t(_mm512_test_epi32_mask(d, bit)) << 48;
-    }
-    return;
-  }
-#elif defined(__AVX2__)
-  if (count % 8 == 0) {
-    for (int i = 0; i < 32; ++i) masks[i] = 0;
-    for (int64_t e = 0; e < count; e += 8) {
-      __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + e));
-      for (int i = 31; i >= 0; --i) {  // the sign is what a mask can be made of
-        masks[i] |= uint64_t(uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(word)))) << e;
-        word = _mm256_add_epi32(word, word);
-      }
-    }
-    return;
-  }
-#endif
   for (int i = 0; i < 32; ++i) {
+    const __m512i bit = _mm512_set1_epi32(int32_t(1u << i));
     uint64_t mask = 0;
-    for (int64_t e = 0; e < count; ++e) mask |= uint64_t((words[e] >> i) & 1u) << e;
+    HMEG_UNROLLED(int64_t e = 0; e < kCount; e += 16) {
+      mask |= uint64_t(_mm512_test_epi32_mask(_mm512_loadu_si512(words + e), bit)) << e;
+    }
     masks[i] = mask;
   }
+#elif defined(__AVX2__)
+  for (int i = 0; i < 32; ++i) masks[i] = 0;
+  for (int64_t e = 0; e < kCount; e += 8) {
+    __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + e));
+    for (int i = 31; i >= 0; --i) {  // the sign is what a mask can be made of
+      masks[i] |= uint64_t(uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(word)))) << e;
+      word = _mm256_add_epi32(word, word);
+    }
+  }
+#else
+  for (int i = 0; i < 32; ++i) {
+    uint64_t mask = 0;
+    for (int64_t e = 0; e < kCount; ++e) mask |= uint64_t((words[e] >> i) & 1u) << e;
+    masks[i] = mask;
+  }
+#endif
 }
 
 constexpr int64_t kSquare = 8;  // rows and columns that are transposed at once

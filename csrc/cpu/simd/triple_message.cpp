@@ -2,14 +2,16 @@
 #include "cpu/simd/triple_message_simd.h"
 
 #include "cpu/simd/sparse_product.h"
+#include "triple_message.h"
 
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
 
 constexpr int64_t kBits = 32;  // of a word of signs
 
+static_assert(kMessagePanel % kWidth<float> == 0 && kMessagePanel % kWidth<double> == 0);
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t padded(int64_t columns) { return (columns + kMostWidth - 1) / kMostWidth * kMostWidth; }
 inline int64_t words_of(int64_t columns) { return (columns + kBits - 1) / kBits; }
 
 template <typename T>
@@ -240,7 +242,7 @@ void unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mess
   const int64_t begin = chunk * kD, count = smaller(kD, tile.edges - begin);
   const int64_t columns = 2 * layer.hidden + layer.out;
   const int64_t words = 2 * words_of(layer.hidden) + words_of(layer.out);
-  uint32_t signs[kD];
+  uint32_t signs[kD] = {};  // of edges that are not there none is set
   uint64_t masks[kBits];
   for (int64_t p = 0; p < 3; ++p) {
     const Part<T> part = part_of(layer, tile, grad, p);
@@ -248,7 +250,7 @@ void unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mess
       for (int64_t e = 0; e < count; ++e) {
         signs[e] = uint32_t(grad.signs[(begin + e) * words + part.word + first / kBits]);
       }
-      transpose_bits(signs, count, masks);
+      transpose_bits<kD>(signs, masks);
       const int64_t width = smaller(kBits, part.width - first), at = chunk * columns + part.column + first;
       T* const to = grad.products + at * kD;
       const auto row = [&](int64_t e) {
@@ -318,13 +320,17 @@ void grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
              int64_t number) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const Part<T> part = part_of(layer, tile, grad, number);
-  const int64_t columns = 2 * layer.hidden + layer.out, step = padded(layer.hidden);
+  const int64_t columns = 2 * layer.hidden + layer.out, step = triple_message_gradient_row(layer.hidden);
   T* const to = grad.for_w2 + first_row(layer, number) * step + panel * kW;
-  for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
-    const int64_t at = chunk * columns + part.column;
-    const PlainRows<T> rows{grad.products + at * kD, kD, grad.product_bits + at};
-    const T* const from = tile.active + (panel * tile.capacity + chunk * kD) * kW;
-    multiply(grad.add || chunk > 0, rows, part.width, from, to, step);
+  // By rows that stay in the first-level cache while all edges are added to them.
+  constexpr int64_t kRows = 32;
+  for (int64_t first = 0; first < part.width; first += kRows) {
+    for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
+      const int64_t at = chunk * columns + part.column + first;
+      const PlainRows<T> rows{grad.products + at * kD, kD, grad.product_bits + at};
+      const T* const from = tile.active + (panel * tile.capacity + chunk * kD) * kW;
+      multiply(grad.add || chunk > 0, rows, smaller(kRows, part.width - first), from, to + first * step, step);
+    }
   }
 }
 
@@ -350,7 +356,7 @@ void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, co
 template <typename T>
 void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t panel) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
-  const int64_t step = padded(layer.hidden);
+  const int64_t step = triple_message_gradient_row(layer.hidden);
   for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
     const int64_t at = chunk * layer.channels;
     const PlainRows<T> rows{grad.attr + at * kD, kD, grad.attr_bits + at};

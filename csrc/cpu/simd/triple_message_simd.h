@@ -7,8 +7,6 @@
 
 namespace hmeg {
 
-constexpr int64_t kMostWidth = 128;  // of all widths, which divide it
-
 // Panels of a weight: (panels of columns, depth blocks, depth, width).
 
 // A tile of edges, and what is known of them. Pointers to edges point to the tile's first one.
@@ -57,9 +55,9 @@ struct MessageGrad {
   T* grad_active;           // (K panels, capacity, width)
   const T* w1_panels;       // the edges' part of W1 (K, C)
   T *for_subject, *for_object, *for_type;  // (V, K), (V, K), (R, K) or null: added to
-  T* for_w2;                // rows of W2, K rounded up to kMostWidth
+  T* for_w2;                // rows of W2, each triple_message_gradient_row(K) long
   T* for_edge_attr;         // (edges, C)
-  T* for_w1;                // (C, K rounded up to kMostWidth): of the edges' part
+  T* for_w1;                // (C, triple_message_gradient_row(K)): of the edges' part
   bool add;                 // whether for_w2 and for_w1 hold sums of other tiles
 };
 

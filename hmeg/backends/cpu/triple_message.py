@@ -21,8 +21,6 @@ from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
 
-MOST_WIDTH = 128  # rows of gradients of weights are written in multiples of it, as in csrc/cpu/simd
-
 
 class TripleMessage(Launcher):
     def triple_message(
@@ -41,7 +39,7 @@ class TripleMessage(Launcher):
             new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes,
         )  # fmt: skip
         if pooling == "avg":
-            pooled.div_(_divisors(edge_index, x))
+            pooled.div_(_divisors(edge_index, structure, x))
         new_x = torch.addmm(b4, torch.addmm(b3, pooled, w3.T).relu_(), w4.T).relu_()
         return new_x, new_edges, pooled if keep else x.new_empty((0, hidden)), signs
 
@@ -54,15 +52,15 @@ class TripleMessage(Launcher):
         (nodes, channels), (out, hidden), edges = x.shape, w4.shape, edge_index.shape[1]
         grad_pooled, *for_node_weights = _node_gradients(grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
-            grad_pooled.div_(_divisors(edge_index, x))
+            grad_pooled.div_(_divisors(edge_index, structure, x))
         layer = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
         grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
         by_type = None if edge_type is None else x.new_zeros((len(edge_attr), hidden))
         for_edge_attr = torch.empty_like(edge_attr, memory_format=torch.contiguous_format)
-        padded = -(-hidden // MOST_WIDTH) * MOST_WIDTH
-        for_w2 = x.new_empty((len(w2), padded)) if edges else x.new_zeros((len(w2), padded))
-        for_w1_edge = x.new_empty((channels, padded)) if edges else x.new_zeros((channels, padded))
+        row = self._entries.triple_message_gradient_row(hidden)
+        for_w2 = x.new_empty((len(w2), row)) if edges else x.new_zeros((len(w2), row))
+        for_w1_edge = x.new_empty((channels, row)) if edges else x.new_zeros((channels, row))
         for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
         workspace = self._edge_workspace("backward", layer)
         self._run("triple_message_backward", *layer.inputs, *layer.indices, grad_pooled.data_ptr(),
@@ -122,9 +120,14 @@ class _EdgeLayer:
         self.sizes = edge_index.shape[1], channels, hidden, made, 3 * channels, len(w2) - hidden
 
 
-def _divisors(edge_index: Tensor, x: Tensor) -> Tensor:
-    """(V, 1): how often each node is an end of an edge, at least 1."""
-    return torch.bincount(edge_index.flatten(), minlength=len(x)).clamp_(min=1).to(x.dtype)[:, None]
+def _divisors(edge_index: Tensor, structure: Sequence[Tensor], x: Tensor) -> Tensor:
+    """(V, 1): how often each node is an end of an edge, at least 1. Read off the structure where there is one."""
+    if structure:
+        subject_rows, _, object_rows, *_ = structure
+        degree = (subject_rows + object_rows).diff()
+    else:
+        degree = torch.bincount(edge_index.flatten(), minlength=len(x))
+    return degree.clamp_(min=1).to(x.dtype)[:, None]
 
 
 def _node_gradients(
