@@ -9,10 +9,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from hmeg.backends import BackendError
 from hmeg.cli.generate import command
 from hmeg.generation import encoding
 from hmeg.generation.augmentation.vary import vary
 from hmeg.generation.batching import BATCHES_AHEAD, in_buckets
+from hmeg.generation.contact_sheet import MAX_SAMPLES
 from hmeg.generation.generator import Generator
 from hmeg.generation.inputs import Entry, Rejection, pieces
 from hmeg.generation.ray_engine.actor import Drawer, packed, unpacked
@@ -67,19 +69,27 @@ def test_blocks_are_bounded_where_nothing_can_be_used():
     assert len(taken) == BATCHES_AHEAD
 
 
+def test_blocks_want_pixels_for_the_contact_sheet_only():
+    many = [Entry(n, "x") for n in range(1, 90)]
+    made = list(blocks(iter(many), settings(count=1), 0, 1))
+    assert sum(b.shown for b in made) == MAX_SAMPLES
+    assert all(b.shown == len(b.tasks) for b in made if b.tasks[-1].index < MAX_SAMPLES)
+    assert not any(b.shown for b in blocks(iter(many), settings(count=1), 1, 1))
+
+
 def test_drawer_draws_what_the_generator_draws(weights):
-    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (Rejection(5, ENTRIES[4], "why"),))
+    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (Rejection(5, ENTRIES[4], "why"),), 1)
     drawn = unpacked(packed(Drawer(recipe(), lambda: weights, "here").draw(unpacked(packed(block)))))
     wanted = tiny()[1].stream(block.tasks, 1, 32)
     assert drawn.rejections == block.rejections
-    for (got, encoded), local in zip(drawn.samples, wanted, strict=True):
+    for number, ((got, encoded), local) in enumerate(zip(drawn.samples, wanted, strict=True)):
         assert got.label() == local.label()
-        np.testing.assert_array_equal(got.array, local.array)
+        np.testing.assert_array_equal(got.array, local.array if number < block.shown else np.empty((0, 0)))
         assert encoded == encoding.png(local.array)
 
 
 def test_drawer_varies_what_it_draws(weights):
-    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), ())
+    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (), 2)
     varied = recipe(settings=settings(augment="light"))
     drawn = unpacked(packed(Drawer(varied, lambda: weights, "here").draw(block)))
     plain = tiny()[1].stream(block.tasks, 1, 32)
@@ -105,6 +115,18 @@ def test_worker_that_cannot_draw_says_where_and_why(weights, changed, wanted):
     torch.set_num_threads(threads)
     assert result.problem.startswith("the worker on node 7 cannot draw: ")
     assert wanted in result.problem
+
+
+def test_gpu_that_refuses_recordings_is_a_problem_of_the_block(weights, monkeypatch):
+    drawer = Drawer(recipe(cuda_graphs=False), lambda: weights, "here")
+    drawer.draw(Block(0, (task(0),), ()))
+    assert not drawer._generator.cuda_graphs
+
+    def stream(*_):
+        raise BackendError("no recordings; use --no-cuda-graphs")
+
+    monkeypatch.setattr(drawer._generator, "stream", stream)
+    assert drawer.draw(Block(0, (task(0),), ())).problem == "no recordings; use --no-cuda-graphs"
 
 
 def test_damaged_weights():

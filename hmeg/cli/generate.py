@@ -238,8 +238,6 @@ def command(
 
     _check_runtime(runtime, decoder, weights)
     if engine == "ray":
-        if not cuda_graphs:
-            raise click.UsageError("--no-cuda-graphs is for --engine local")
         _check_for_ray(device, workers, input_path, decoder or weights, gpus_per_actor)
     else:
         _check_for_local(ray_address, ray_actors, cpus_per_actor, gpus_per_actor)
@@ -315,7 +313,9 @@ def command(
             with _Progress(run, total) as progress:
                 together = batch_size or run.manifest.batch_size
                 if engine == "ray":
-                    ray_drawing.draw(cluster, sent, run, read, together, progress.written, progress.rejected)
+                    ray_drawing.draw(
+                        cluster, sent, run, read, together, progress.written, progress.rejected, cuda_graphs
+                    )
                 else:
                     draw(
                         generator,

@@ -69,7 +69,7 @@ class Run:
         self._sheet: list[Sample] | None = None if self.written else []
         self._waiting: list[dict[str, Any]] = []
         self._begun = False
-        self._last_commit: float | None = None
+        self._last_commit = time.perf_counter()
 
     @property
     def next_shard(self) -> int:
@@ -82,8 +82,6 @@ class Run:
             self.begin(self.next_shard)
             self.commit()
         assert number == self.next_shard
-        if self._last_commit is None:
-            self._last_commit = time.perf_counter()
         self.format.begin(number)
         self._before = (self.written, self.rejected)
         self._begun = True
@@ -124,7 +122,6 @@ class Run:
         )
         self.manifest.save(self.folder)
         now = time.perf_counter()
-        assert self._last_commit is not None
         self._timing.append({"shard": number, "seconds": round(now - self._last_commit, 3)})
         self._last_commit = now
         self._waiting = []

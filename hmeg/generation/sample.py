@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,12 @@ class Sample:
         if variation is None:
             return self
         return replace(self, array=variation.array, boxes=variation.boxes, augment=variation.parameters)
+
+    def without_pixels(self) -> Sample:
+        """The sample with an empty array, and all that was found out already: what a label needs of it."""
+        bare = copy.copy(self)
+        object.__setattr__(bare, "array", np.empty((0, 0), np.uint8))
+        return bare
 
     @property
     def image(self) -> Image.Image:

@@ -33,6 +33,7 @@ class Recipe:
     weights_file name of the weights' file; the content is sent beside
     device       "cpu", or "cuda": the GPU that Ray lets this process see
     threads      that may compute on a CPU
+    cuda_graphs  whether a GPU replays recordings of the decoder
     """
 
     version: str
@@ -41,11 +42,15 @@ class Recipe:
     device: str
     threads: int
     batch_size: int
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)
 class DrawnBlock:
-    """What has become of a block: samples with their encoded images, or the reason why it cannot be drawn anywhere."""
+    """What has become of a block: samples with their encoded images, or the reason why it cannot be drawn anywhere.
+
+    Only the samples that the block wants shown have pixels.
+    """
 
     shard: int
     samples: tuple[tuple[Sample, Any], ...]
@@ -69,7 +74,7 @@ def loaded(recipe: Recipe, weights: bytes) -> Generator:
         path = Path(folder) / recipe.weights_file
         path.write_bytes(weights)
         try:
-            generator = load(path, recipe.device, recipe.settings.precision)
+            generator = load(path, recipe.device, recipe.settings.precision, cuda_graphs=recipe.cuda_graphs)
         except (ValueError, BackendError) as error:
             raise UnsuitableWorkerError(str(error)) from error
     if generator.weights != recipe.settings.weights:
@@ -100,17 +105,18 @@ class Drawer:
             if self._generator is None:
                 self._generator = loaded(self._recipe, self._weights())
             samples = self._generator.stream(block.tasks, settings.seed, settings.size, self._recipe.batch_size)
-            drawn = tuple(self._encoder.encoded(samples))
-            for sample, _ in drawn:
+            drawn = []
+            for number, (sample, encoded) in enumerate(self._encoder.encoded(samples)):
                 sample.label()  # makes what the one process that writes would else make for all: it goes along
+                drawn.append((sample if number < block.shown else sample.without_pixels(), encoded))
         except UnsuitableWorkerError as error:
             return DrawnBlock(block.shard, (), (), f"the worker on {self._where} cannot draw: {error}")
         except torch.OutOfMemoryError:
             problem = f"out of memory on {self._where}; try a smaller --batch-size, or fewer actors a GPU"
             return DrawnBlock(block.shard, (), (), problem)
-        except ValueError as error:
+        except (ValueError, BackendError) as error:
             return DrawnBlock(block.shard, (), (), str(error))
-        return DrawnBlock(block.shard, drawn, block.rejections)
+        return DrawnBlock(block.shard, tuple(drawn), block.rejections)
 
 
 def packed(value: Block | DrawnBlock) -> bytes:

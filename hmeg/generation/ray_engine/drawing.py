@@ -41,16 +41,19 @@ def draw(
     batch_size: int,
     on_sample: Callable[[Sample], None],
     on_rejection: Callable[[Entry, str], None],
+    cuda_graphs: bool = True,
 ) -> None:
     """Draw what is missing of ``run`` on the cluster and finish it: as :func:`hmeg.generation.engine.draw` does here.
 
-    read  gives all expressions of the run, from the first one on; called in another process of this machine
+    read         gives all expressions of the run, from the first one on; called in another process of this machine
+    cuda_graphs  whether GPUs replay recordings of the decoder (:mod:`hmeg.generation.captured`)
 
     Only this process writes. ``ValueError`` for what no worker can draw; :class:`ClusterError` when the cluster fails
     for good. Workers that die are replaced, and what they had in hand is drawn again.
     """
     if not run.manifest.complete:
-        results = _results(cluster, weights, run.settings, read, run.next_shard, batch_size)
+        recipe = _recipe(cluster, weights, run.settings, batch_size, cuda_graphs)
+        results = _results(cluster, weights, recipe, read, run.next_shard)
         with contextlib.closing(results):  # at once, whatever happens: as long as it lives, actors draw
             for number, of_shard in itertools.groupby(results, lambda result: result.shard):
                 run.begin(number)
@@ -90,25 +93,22 @@ def _fitting_batch_size(recipe: Recipe, weights: bytes, share: float) -> int | s
         return str(error)
 
 
-def _recipe(cluster: Cluster, weights: Weights, settings: Settings, batch_size: int) -> Recipe:
+def _recipe(
+    cluster: Cluster, weights: Weights, settings: Settings, batch_size: int, cuda_graphs: bool = True
+) -> Recipe:
     device = "cuda" if cluster.gpus else "cpu"
-    return Recipe(hmeg.__version__, settings, weights.file, device, cluster.cpus, batch_size)
+    return Recipe(hmeg.__version__, settings, weights.file, device, cluster.cpus, batch_size, cuda_graphs)
 
 
 def _results(
-    cluster: Cluster,
-    weights: Weights,
-    settings: Settings,
-    read: Callable[[], Iterable[Entry]],
-    first_shard: int,
-    batch_size: int,
+    cluster: Cluster, weights: Weights, recipe: Recipe, read: Callable[[], Iterable[Entry]], first_shard: int
 ) -> Generator[DrawnBlock, None, None]:
     """What has become of every block, in the order of the blocks."""
     import ray
     import ray.data
 
     content = ray.put(weights.content)  # once, however many actors fetch it; kept until the last result is out
-    recipe = _recipe(cluster, weights, settings, batch_size)
+    settings, batch_size = recipe.settings, recipe.batch_size
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     attempts = ray.remote(Attempts).options(num_cpus=0, label_selector=here).remote()
     _configure(ray.data.DataContext.get_current())
