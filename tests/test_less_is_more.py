@@ -166,7 +166,7 @@ def test_a_step_never_waits_for_the_device(data: Path, tmp_path: Path) -> None:
         batch = trainer.prepare(0)
         trainer.step(0, batch)  # Adam makes its state
         assert trainer.judging is not None
-        adams = (trainer.generating.adam, trainer.judging.adam)
+        adams = (trainer.generating.optimizer, trainer.judging.optimizer)
         with _Waiting([state["step"] for adam in adams for state in adam.state.values()]) as mode:
             trainer.step(1, batch)  # type: ignore[arg-type]
         assert not mode.found

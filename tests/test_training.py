@@ -102,7 +102,7 @@ def test_frozen_statistics_step_freezes_them(data: Path, tmp_path: Path) -> None
     mean = trainer.model.decoder.stages[0].norm1.running_mean.clone()
     trainer.step(1, trainer.prepare(1))
     assert torch.equal(mean, trainer.model.decoder.stages[0].norm1.running_mean)
-    steps = {int(state["step"]) for state in trainer.generating.adam.state.values()}
+    steps = {int(state["step"]) for state in trainer.generating.optimizer.state.values()}
     assert steps == {1}, "Adam starts afresh"
 
 

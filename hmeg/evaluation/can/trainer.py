@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hmeg.training.averages import AveragedWeights
 from hmeg.training.loop import Measured, TrainingRun
-from hmeg.training.optimisation import autocast
+from hmeg.training.optimisation import Optimised, autocast
 from hmeg.training.processes import Processes
 from hmeg.training.transfer import pinned, to_device
 
@@ -29,40 +29,25 @@ from .training_batches import TaughtBatch, TrainingBatches
 from .words import default_words, read_words
 
 
-class Adadelta:
-    """The network's Adadelta, its learning rate with warm-up, and clipping.
+class Adadelta(Optimised):
+    """The network's Adadelta, its learning rate with warm-up.
 
     warmup  steps in which the rate rises
     """
 
+    config: CanTrainingConfig
+
     def __init__(self, network: nn.Module, config: CanTrainingConfig, warmup: int) -> None:
-        self.config, self.warmup = config, warmup
-        self.weights = list(network.parameters())
-        self.optimizer = torch.optim.Adadelta(
-            self.weights, lr=config.learning_rate, eps=config.epsilon, weight_decay=config.weight_decay
+        super().__init__(network, config, config.weight_decay)
+        self.warmup = warmup
+
+    def optimiser(self, weight_decay: float) -> torch.optim.Optimizer:
+        return torch.optim.Adadelta(
+            self.weights, lr=self.config.learning_rate, eps=self.config.epsilon, weight_decay=weight_decay
         )
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step (0-based)."""
-        return self.config.rate(step) * (min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0)
-
-    def update(self, loss: Tensor, step: int) -> Tensor:
-        """One step down the loss; the gradient's norm before clipping, as a tensor."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
-        if self.config.clip:
-            nn.utils.clip_grads_with_norm_(self.weights, self.config.clip, norm)
-        self.optimizer.step()
-        return norm.detach()
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+        return super().rate(step) * (min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0)
 
 
 class Best:
@@ -158,7 +143,7 @@ class CanTrainer:
         batch = to_device(batch, self.device)
         torch.manual_seed(_dropout_seed(self.config.seed, step))
         losses = self.losses(batch)
-        losses["gradient"] = self.learning.update(losses["words"] + losses["counting"], step)
+        losses["gradient"] = self.learning.update(losses, step)
         self.ema.update(self.model)
         return losses
 
