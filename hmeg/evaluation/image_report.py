@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from .image_metrics import ImageMeasures, Measure
-from .plots import points_with_spread
+from .plots import lines_of_points
 from .sections import Section
 
 _INK, _AROUND = 160, 6  # darker is ink; rows of paper left around it
@@ -63,7 +63,7 @@ def _levels(measures: Sequence[Measure]) -> str:
         if m.name.startswith("Sliced") and m.features[-1].isdigit() and m.value is not None and m.floor is not None
     ]
     series = {"generated": [value for _, value, _ in levels], "two halves of real": [floor for *_, floor in levels]}
-    return points_with_spread([side for side, *_ in levels], series, "pixels a side", "distance x 1000")
+    return lines_of_points([side for side, *_ in levels], series, "pixels a side", "distance x 1000")
 
 
 def _stacked(real: np.ndarray, generated: np.ndarray) -> Image.Image:

@@ -14,6 +14,7 @@ from hmeg.graph.vocabulary import RELATIONS
 from .layout_metrics import KINDS, LayoutScore
 from .plots import grouped_bars
 from .sections import Section
+from .seeds import mean_and_spread
 
 REAL, TYPESETTER = "real boxes", "typesetter"
 _PICTURE = 240
@@ -21,9 +22,8 @@ _COLOURS = ("#444444", "#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 
 
 def _across(scores: Sequence[LayoutScore], name: str, kind: str | None = None) -> tuple[float, float]:
-    """Mean and standard deviation over seeds."""
-    values = [getattr(score, name) if kind is None else getattr(score, name)[kind] for score in scores]
-    return float(np.mean(values)), float(np.std(values))
+    """Mean and spread over seeds."""
+    return mean_and_spread([getattr(score, name) if kind is None else getattr(score, name)[kind] for score in scores])
 
 
 def _shown(value: tuple[float, float], percent: bool = False) -> str:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 # On a page that may be light or dark: the drawing brings its own white ground.
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "hmeg", "font.family": "sans-serif", "font.size": 10.0}
-Points = Mapping[str, tuple[float, float]]  # name -> value and spread
 
 
 def grouped_bars(groups: Sequence[str], series: Mapping[str, Sequence[tuple[float, float]]], ylabel: str) -> str:
@@ -34,7 +33,7 @@ def _draw_bars(
     _finish(axes, ylabel)
 
 
-def points_with_spread(x: Sequence[float], series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> str:
+def lines_of_points(x: Sequence[float], series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> str:
     """Lines of points over x. series: name -> a value for each x."""
 
     def draw(figure: Figure) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .plots import grouped_bars
 from .sections import Section
+from .seeds import mean_and_spread
 from .study import AUGMENTED, REAL
 
 _RATES = {"exprate": "ExpRate", "within_1": "≤ 1 error", "within_2": "≤ 2 errors", "within_3": "≤ 3 errors"}
@@ -27,26 +28,14 @@ def summary(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dic
 
     Spreads are sample standard deviations (0 for a single seed).
     """
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for measure in _MEASURES:
         real, augmented = (np.array([run[measure] for run in results[arm]], dtype=float) for arm in (REAL, AUGMENTED))
-        found[measure] = {
-            "real": _mean(real),
-            "real_spread": _spread(real),
-            "augmented": _mean(augmented),
-            "augmented_spread": _spread(augmented),
-            "difference": _mean(augmented - real),
-            "difference_spread": _spread(augmented - real),
-        }
+        of = {"real": real, "augmented": augmented, "difference": augmented - real}
+        found[measure] = {}
+        for name, values in of.items():
+            found[measure][name], found[measure][f"{name}_spread"] = mean_and_spread(values)
     return found
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
-
-
-def _spread(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _shown(measure: str, mean: float, spread: float, sign: bool = False) -> str:
