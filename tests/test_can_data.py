@@ -7,7 +7,9 @@ import json
 import os
 import pickle
 import pickletools
+import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,10 @@ from PIL import Image
 
 from hmeg.evaluation.can import open_data
 from hmeg.evaluation.can.data import RecognitionData
-from hmeg.evaluation.can.image_pickle import read_images
 from hmeg.evaluation.can.preparation import Preparation
 from hmeg.evaluation.can.training_batches import TrainingBatches
 from hmeg.evaluation.can.words import Words, default_words
+from hmeg.evaluation.image_sets.image_pickle import read_images
 from hmeg.generation.run import Run
 from tests.samples import sample
 from tests.test_generation_run import settings, write_shard
@@ -44,7 +46,7 @@ def test_can_files_of_every_protocol(tmp_path: Path, protocol: int) -> None:
     assert_drawn(open_data(tmp_path / "can" / "train_images.pkl"))
 
 
-@pytest.mark.parametrize("file_format", ["folder", "webdataset", "can"])
+@pytest.mark.parametrize("file_format", ["folder", "webdataset", "can", "comer"])
 def test_runs_of_generation(tmp_path: Path, file_format: str) -> None:
     with Run(tmp_path / "run", settings(file_format)) as run:
         for indices in ([0, 1, 2], [], [9, 11]):
@@ -60,14 +62,6 @@ def test_runs_of_generation(tmp_path: Path, file_format: str) -> None:
             "000002.tar/000011"
         ]
         assert len(open_data(tmp_path / "run" / "000002.tar")) == 2
-
-
-def test_a_run_for_comer_is_refused_by_name(tmp_path: Path) -> None:
-    with Run(tmp_path / "run", settings("comer")) as run:
-        write_shard(run, [0])
-        run.finish()
-    with pytest.raises(ValueError, match="CoMER"):
-        open_data(tmp_path / "run")
 
 
 def write_prepared(folder: Path, records: list[dict]) -> Path:
@@ -89,7 +83,7 @@ def test_prepared_sets_get_their_latex_from_the_graphs(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.image(0), drawn("x^2"))
     assert "1 expressions without LaTeX left out (strange: an expression has one first symbol" in data.notes[0]
     (tmp_path / "data" / "images" / "power.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="the image of power cannot be read"):
+    with pytest.raises(ValueError, match=r"power\.png is no readable image"):
         data.image(0)
 
 
@@ -126,6 +120,7 @@ def test_samples_without_latex_are_left_out(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", LABELS[:2])
     with (run / "labels.jsonl").open("a") as file:
         file.write(json.dumps({"image": "000009.png", "tokens": None}) + "\n")
+        shutil.copy(run / "000000.png", run / "000009.png")
         file.write('{"image": "0000')  # a run that is still at work
     data = open_data(run)
     assert len(data) == 2
@@ -216,24 +211,38 @@ def test_places_that_hold_nothing_usable(tmp_path: Path) -> None:
     (other / "train_labels.txt").write_text("e0 x\ne99 x\n")
     binary = write_can(tmp_path / "binary")
     (binary / "train_labels.txt").write_bytes(b"\xff\xfe\x00")
+    extra = write_can(tmp_path / "extra")
+    (extra / "train_labels.txt").write_text("e0 x\n")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    Image.fromarray(drawn("x")).save(bare / "a.png")
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps({"a": drawn("x")}))
+    png = (bare / "a.png").read_bytes()
     for place, problem in (
-        (tmp_path / "none", "does not exist"),
-        (tmp_path / "empty", "holds no data for a recogniser: give a folder"),
-        (tmp_path / "text.txt", "is no data for a recogniser"),
-        (two, "several sets of images"),
-        (no_labels, r"train_labels\.txt: No such file"),
+        (tmp_path / "none", "there is no such file or folder"),
+        (tmp_path / "empty", "no images found. It may be a folder"),
+        (tmp_path / "text.txt", "known files are"),
+        (two, "several sets"),
+        (no_labels, r"train_labels\.txt: no such file; it should have the labels of train_images.pkl"),
         (other, "line 2: train_images.pkl has no image 'e99'"),
-        (binary, "not UTF-8"),
-        (write_tar(tmp_path / "a.tar", {"0.png": b"x"}), "lacks its .png or its .json"),
-        (write_tar(tmp_path / "b.tar", {"0.png": b"x", "0.json": b"{"}), r"0\.json is not JSON"),
-        (write_tar(tmp_path / "c.tar", {"0.png": b"x", "0.json": b"{}"}), "no 'tokens'"),
-        (write_tar(tmp_path / "d.tar", {}), "no .png in it"),
+        (binary, "line 1: not UTF-8"),
+        (extra, r"train_labels\.txt has no line for 'e1'"),
+        (bare, "a folder of images without labels; labels come with a folder made by"),
+        (tmp_path / "other.pkl", "has no labels: they are looked for beside files called <split>_images.pkl"),
+        (write_tar(tmp_path / "a.tar", {"0.png": png}), r"a\.tar/0\.png lacks its \.json"),
+        (write_tar(tmp_path / "t.tar", {"0.png": png, "0.txt": b"x"}), r"t\.tar/0\.png lacks its \.json"),
+        (write_tar(tmp_path / "j.tar", {"0.json": b"{}"}), r"0\.json has no image beside it"),
+        (write_tar(tmp_path / "b.tar", {"0.png": png, "0.json": b"{"}), r"0\.json is not JSON"),
+        (write_tar(tmp_path / "c.tar", {"0.png": png, "0.json": b"{}"}), r"0\.json: the label has no 'tokens'"),
+        (write_tar(tmp_path / "g.tar", {"0.png": png, "0.json": b"[" * 100_000}), r"0\.json is no label.*too deep"),
+        (write_tar(tmp_path / "d.tar", {}), "without a single image"),
+        (write_tar(tmp_path / "p.tar", {"0.png": b"x", "0.json": b'{"tokens": ["x"]}'}), r"p\.tar/0\.png is no readab"),
     ):
         with pytest.raises(ValueError, match=problem) as caught:
             open_data(place)
-        assert str(place) in str(caught.value)
+        assert str(place) in str(caught.value) and "\n" not in str(caught.value)
     (tmp_path / "e.tar").write_bytes(b"no archive" * 100)
-    with pytest.raises(ValueError, match=r"e\.tar is no readable tar"):
+    with pytest.raises(ValueError, match=r"e\.tar: not a readable tar"):
         open_data(tmp_path / "e.tar")
     for nothing in ([], "", " , "):
         with pytest.raises(ValueError, match="no data given"):
@@ -246,7 +255,11 @@ def test_places_that_hold_nothing_usable(tmp_path: Path) -> None:
         ('{"image": "../secret.png", "tokens": ["x"]}', "no name of a file in this folder"),
         ('{"image": "/etc/secret.png", "tokens": ["x"]}', "no name of a file in this folder"),
         ('{"image": 3, "tokens": ["x"]}', "'image' must be text"),
-        ('{"image": "a.png"}', "no 'tokens'"),
+        ('{"image": "..", "tokens": ["x"]}', "no name of a file in this folder"),
+        ('{"image": "a.png", "tokens": ["x"]}', "there is no image .*a.png"),
+        ('{"image": "there.png"}', "no 'tokens'"),
+        ('{"image": "there.png", "tokens": ["x"], "latex": 3}', "'latex' must be text"),
+        ("[" * 100_000, "is no label: its JSON is nested too deep"),
         ('{"image": "a.png", "tokens": "x"}', "list of texts"),
         ("[1]", "must be an object"),
         ("{", "is not JSON"),
@@ -255,6 +268,7 @@ def test_places_that_hold_nothing_usable(tmp_path: Path) -> None:
 )
 def test_labels_that_are_none(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "labels.jsonl").write_text(line + "\n")
+    Image.fromarray(drawn("x")).save(tmp_path / "there.png")
     with pytest.raises(ValueError, match=rf"labels\.jsonl, line 1.*{problem}"):
         open_data(tmp_path)
 
@@ -267,9 +281,95 @@ def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for row in (0, 1):
         with pytest.raises(ValueError, match=rf"00000{row}\.png"):
             data.image(row)
-    archive = write_tar(tmp_path / "a.tar", {"0.png": b"no picture", "0.json": b'{"tokens": ["x"]}'})
-    with pytest.raises(ValueError, match=r"a\.tar, image a\.tar/0 is no readable image"):
-        open_data(archive).image(0)
+
+
+def write_comer(path: Path, splits: dict[str, str], suffix: str = "bmp") -> Path:
+    """An archive with the images e0, e1, ... of LABELS, light on dark, in every split; splits: name -> captions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, captions in splits.items():
+            for number, label in enumerate(LABELS):
+                file = io.BytesIO()
+                Image.fromarray(255 - drawn(label)).save(file, "BMP")
+                archive.writestr(f"data/{split}/img/e{number}.{suffix}", file.getvalue())
+            archive.writestr(f"data/{split}/caption.txt", captions)
+            archive.writestr(f"__MACOSX/data/{split}/img/._e0.{suffix}", b"no picture")
+    return path
+
+
+CAPTIONS = "".join(f"e{number}\t{label}\n" for number, label in enumerate(LABELS))
+
+
+def test_comer_archives(tmp_path: Path) -> None:
+    path = write_comer(tmp_path / "run" / "data.zip", {"train": CAPTIONS})
+    for place in (path, path.parent, path / "data" / "train"):
+        data = open_data(place)
+        assert_drawn(data)  # dark on light
+        assert data.names == [f"e{number}" for number in range(len(LABELS))]
+    two = write_comer(tmp_path / "two.zip", {"train": CAPTIONS, "2014": CAPTIONS.replace("\t1", "\t2")})
+    assert_drawn(open_data(f"{two}/data/train"))
+    assert open_data(two / "data" / "2014").tokens[0] == ("2",)
+    for place, problem in (
+        (two, r"several sets: give one of .*two\.zip/data/train, .*two\.zip/data/2014"),
+        (two / "data" / "2016", r"two\.zip has no data/2016/caption\.txt"),
+        (write_comer(tmp_path / "a.zip", {"x": CAPTIONS + "e9 x\n"}), r"a\.zip/data/x/caption\.txt, line 9: .* 'e9'"),
+        (write_comer(tmp_path / "b.zip", {"x": CAPTIONS[:-11]}), r"b\.zip/data/x/img/e7\.bmp has no line in a caption"),
+        (write_comer(tmp_path / "c.zip", {"x": ""}), r"c\.zip/data/x/caption\.txt: no line"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            open_data(place)
+
+
+@pytest.mark.parametrize("form", ["e{}.bmp", "e{}.PNG", "img/e{}.jpg", "./data/train/img/e{}"])
+def test_labels_may_give_images_a_folder_and_a_suffix(tmp_path: Path, form: str) -> None:
+    lines = "".join(f"{form.format(number)} {label}\n" for number, label in enumerate(LABELS))
+    can = write_can(tmp_path / "can")
+    (can / "train_labels.txt").write_text(lines)
+    assert_drawn(open_data(can))
+    assert_drawn(open_data(write_comer(tmp_path / "data.zip", {"train": lines})))
+
+
+def test_images_may_have_the_suffix_that_labels_leave_out(tmp_path: Path) -> None:
+    images = {"a.bmp": drawn("1"), "a.5": drawn("2"), "b.bmp": drawn("1"), "b.png": drawn("2")}
+    (tmp_path / "t_images.pkl").write_bytes(pickle.dumps(images))
+    labels = tmp_path / "t_labels.txt"
+    labels.write_text("a 1\na.5 2\nb.bmp 1\nb.png 2\n")
+    assert open_data(tmp_path).tokens == [("1",), ("2",), ("1",), ("2",)]
+    for lines, problem in (
+        ("b 1\n", r"line 1: 'b' may be 'b\.bmp' or 'b\.png' of t_images\.pkl"),
+        ("a 1\n\nimg/a.png 2\n", r"line 3: image 'a\.bmp' has a label already"),
+        ("a.7 1\n", r"line 1: t_images\.pkl has no image 'a\.7'"),
+    ):
+        labels.write_text(lines)
+        with pytest.raises(ValueError, match=problem):
+            open_data(tmp_path)
+
+
+def test_images_light_on_dark_are_turned_round(tmp_path: Path) -> None:
+    members: dict[str, bytes] = {}
+    for number, label in enumerate(LABELS):
+        file = io.BytesIO()
+        Image.fromarray(255 - drawn(label)).save(file, "PNG")
+        members[f"{number}.png"] = file.getvalue()
+        members[f"{number}.json"] = json.dumps({"tokens": label.split()}).encode()
+    assert_drawn(open_data(write_tar(tmp_path / "a.tar", members)))
+
+
+def test_prepared_sets_stay_in_their_folder_and_nest_as_deep_as_python(tmp_path: Path) -> None:
+    one = {"latex": "x", "symbols": ["x"], "relations": []}
+    deep = 3000
+    chain = {"symbols": ["x"] * deep, "relations": [[row, row + 1, "Sup"] for row in range(deep - 1)], "latex": "x"}
+    data = open_data(write_prepared(tmp_path / "deep", [{"name": "x", **one}, {"name": "deep", **chain}]))
+    assert data.tokens == [("x",)] and "deep: nested too deep" in data.notes[0]
+    outside = write_prepared(tmp_path / "outside", [{"name": "../../secret", **one}])
+    with pytest.raises(ValueError, match=r"'../../secret' is no name of a file in .*images"):
+        open_data(outside)
+    (tmp_path / "deep" / "graphs.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(ValueError, match=r"deep is a damaged data set"):
+        open_data(tmp_path / "deep")
+    (tmp_path / "outside" / "dataset.json").unlink()
+    with pytest.raises(ValueError, match=r"dataset\.json: No such file"):
+        open_data(outside)
 
 
 def test_every_epoch_has_every_expression_once_in_batches_of_one_size(tmp_path: Path) -> None:

@@ -208,8 +208,8 @@ def test_the_command_line_says_what_is_wrong_in_one_line(data: Path, tmp_path: P
     rubbish = tmp_path / "rubbish.pt"
     rubbish.write_bytes(b"rubbish")
     for arguments, problem in (
-        (["train", "can", "--data", "nowhere", "--out", str(tmp_path / "r")], "nowhere does not exist"),
-        (["train", "can", "--data", str(rubbish), "--out", str(tmp_path / "r")], "no data for a recogniser"),
+        (["train", "can", "--data", "nowhere", "--out", str(tmp_path / "r")], "nowhere: there is no such file"),
+        (["train", "can", "--data", str(rubbish), "--out", str(tmp_path / "r")], "no set of images; known files are"),
         (["train", "can", "--data", str(data), "--out", str(tmp_path / "r"), "--words", str(rubbish)], "first two"),
         (["evaluate", "recognition", "--checkpoint", str(rubbish), "--data", str(data)], "rubbish.pt: not a"),
     ):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmeg.evaluation.image_files import decode, sample_and_suffix, width_of
+from hmeg.evaluation.image_files import Piece, decode, is_image_name, is_plain_name, sample_and_suffix, size_of
 
 
 def encoded(width, height, format="PNG"):
@@ -31,10 +31,10 @@ def test_members_are_split_at_the_first_dot_of_their_last_part(member, sample, s
 def test_images_are_read():
     pixels = decode(encoded(7, 3), "x")
     assert pixels.shape == (3, 7) and pixels.dtype == np.uint8 and (pixels == 200).all()
-    assert width_of(encoded(7, 3), "x") == 7
+    assert size_of(encoded(7, 3), "x") == (7, 3)
 
 
-@pytest.mark.parametrize("read", [decode, width_of])
+@pytest.mark.parametrize("read", [decode, size_of])
 @pytest.mark.parametrize("data", [b"", b"rubbish", encoded(7, 3)[:20], encoded(7, 3, "GIF")])
 def test_other_files_are_refused(read, data):
     with pytest.raises(ValueError, match=r"^place is no readable image"):
@@ -44,3 +44,24 @@ def test_other_files_are_refused(read, data):
 def test_too_many_pixels_are_refused():
     with pytest.raises(ValueError, match="place: 9000 x 1 pixels are more than is read here"):
         decode(encoded(9000, 1), "place")
+
+
+def test_pieces_of_files_are_read_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"0123456789")
+    assert Piece(path, 2, 3).read() == b"234"
+    for piece, problem in (
+        (Piece(path, 8, 3), "f: it breaks off"),
+        (Piece(path, 0, -1), "f: -1 bytes are more than"),
+        (Piece(path, 0, 1 << 40), "f: 1,099,511,627,776 bytes are more than any image"),
+        (Piece(tmp_path / "g", 0, 1), "g: No such file"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            piece.read()
+
+
+def test_names():
+    for name in ("", ".", "..", "a/b", "/a", "../a", "a/", 3, None):
+        assert not is_plain_name(name)
+    assert is_plain_name("a.png") and is_plain_name("a b")
+    assert is_image_name("data/img/a.BMP") and not is_image_name("data/._a.png") and not is_image_name("a.txt")

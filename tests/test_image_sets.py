@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from hmeg.cli.generate import command as generate
 from hmeg.evaluation.image_metrics import fitted
-from hmeg.evaluation.image_sets import canonical_label, open_images
+from hmeg.evaluation.image_sets import Entry, canonical_label, open_images
 from hmeg.evaluation.pairs import pair
 from tests.tiny_model import save_tiny
 
@@ -84,9 +85,7 @@ def test_pairs(runs: dict[str, Path], prepared_data: Path) -> None:
     for entry in run.entries:
         assert entry.label  # names alike, labels not: no pair by name
     other = run.part([0, 1, 2])
-    other.entries = [
-        type(e)(n.name, e.label, e.graph, e.read) for n, e in zip(run.entries, turned.entries, strict=True)
-    ]
+    other.entries = [Entry(n.name, e.read, e.known) for n, e in zip(run.entries, turned.entries, strict=True)]
     assert pair(run, other).rule == "images of the same expression, in order"
 
 
@@ -141,32 +140,113 @@ def test_hostile_and_damaged_files(runs: dict[str, Path], tmp_path: Path, monkey
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    with pytest.raises(ValueError, match=r"z.tar: the label of a is damaged"):
+    with pytest.raises(ValueError, match=r"z.tar/a.json is not JSON"):
         open_images(tmp_path / "z.tar")
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no images found\. It may be"):
         open_images(tmp_path)
-    with pytest.raises(FileNotFoundError, match="there is no such"):
+    with pytest.raises(ValueError, match="there is no such"):
         open_images(tmp_path / "nowhere")
     (tmp_path / "text.txt").write_text("x")
     with pytest.raises(ValueError, match="known files are"):
         open_images(tmp_path / "text.txt")
     (tmp_path / "labels.jsonl").write_text(json.dumps({"image": "../../secret.png", "latex": "x"}) + "\n")
-    with pytest.raises((ValueError, OSError), match=r"secret.png") as caught:
+    with pytest.raises(ValueError, match=r"labels.jsonl, line 1: '../../secret.png' is no name of a file"):
         open_images(tmp_path)
-    assert "../" not in str(caught.value)
     (tmp_path / "labels.jsonl").unlink()
     picture(tmp_path / "a.png")
     assert len(open_images(tmp_path)) == 1 and not open_images(tmp_path).inverted
     picture(tmp_path / "a.png", grey=9)
     assert open_images(tmp_path)[0].max() == 246, "paper that is dark is turned light"
     (tmp_path / "labels.jsonl").write_text("{\n")
-    with pytest.raises(ValueError, match="not a file of JSON lines"):
+    with pytest.raises(ValueError, match=r"labels.jsonl, line 1 is not JSON"):
         open_images(tmp_path)
     (tmp_path / "labels.jsonl").unlink()
     for split in ("a", "b"):
         (tmp_path / f"{split}_images.pkl").write_bytes(b"")
     with pytest.raises(ValueError, match="several sets"):
         open_images(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "labels.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(ValueError, match=r"labels\.jsonl, line 1 is no label: its JSON is nested too deep"):
+        open_images(tmp_path / "deep")
+    with pytest.raises(ValueError, match="File name too long"):
+        open_images(tmp_path / ("n" * 300))
+
+
+def write_record(folder: Path, **record: object) -> Path:
+    """A folder of one image, 40 x 10 pixels, and what is said about it."""
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.full((10, 40), 255, dtype=np.uint8)).save(folder / "a.png")
+    (folder / "labels.jsonl").write_text(json.dumps({"image": "a.png", **record}) + "\n")
+    return folder
+
+
+def test_boxes_are_shares_of_width_and_height(tmp_path: Path) -> None:
+    record = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
+    entry = open_images(write_record(tmp_path / "run", **record)).entries[0]
+    assert entry.label == "x ^ { 2 }" and entry.graph is not None and entry.graph.boxes is not None
+    np.testing.assert_allclose(entry.graph.boxes, [[0.1, 0.5, 0.5, 1], [0.5, 0, 1, 0.5]], rtol=1e-6)
+
+
+def test_what_is_said_may_be_little(tmp_path: Path) -> None:
+    for record, label in (
+        ({}, None),
+        ({"tokens": []}, None),
+        ({"tokens": None, "latex": None}, None),
+        ({"latex": "x^2"}, "x ^ { 2 }"),
+        ({"tokens": ["x", "^", "2"], "latex": "y"}, "x ^ { 2 }"),
+        ({"tokens": ["x"], "boxes": [], "symbols": []}, "x"),
+    ):
+        entry = open_images(write_record(tmp_path / "run", **record)).entries[0]
+        assert (entry.label, entry.graph) == (label, None)
+
+
+def test_graphs_that_are_none_are_named(tmp_path: Path) -> None:
+    good = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[0, 0, 1, 1]] * 2}
+    for bad in (
+        {"symbols": ["x", "strange"]},
+        {"symbols": "x2"},
+        {"relations": None},
+        {"relations": [[0, 1]]},
+        {"relations": [[0, 7, "Sup"]]},
+        {"relations": [[0, float("inf"), "Sup"]]},
+        {"boxes": [[0, 0, 1, 1]]},
+        {"boxes": [[0, 0, 1]] * 2},
+        {"boxes": [[0, 0, float("nan"), 1]] * 2},
+        {"boxes": "xx"},
+    ):
+        images = open_images(write_record(tmp_path / "run", **{**good, **bad}))
+        with pytest.raises(ValueError, match=r"labels\.jsonl, line 1: ('symbols' must|the graph is damaged)"):
+            print(images.labels)
+        with pytest.raises(ValueError, match=r"labels\.jsonl, line 1: ('symbols' must|the graph is damaged)"):
+            print(images.entries[0].graph)
+
+
+def test_measures_take_images_without_labels(runs: dict[str, Path], tmp_path: Path) -> None:
+    pickle_ = shutil.copy(runs["can"] / "train_images.pkl", tmp_path)
+    assert open_images(pickle_).labels == [None] * 3
+    (tmp_path / "train_labels.txt").write_text("000001.bmp y\n")
+    assert open_images(tmp_path).labels == [None, "y", None]
+    images = tmp_path / "images"
+    images.mkdir()
+    picture(images / "a.png")
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as archive:
+        archive.write(images / "a.png", "./pictures/a.png")
+    plain = open_images(tmp_path / "plain.zip")
+    assert plain.labels == [None] and plain.described() == "zip archive of images, 1 images, 0 labelled"
+    assert np.array_equal(plain[0], open_images(images)[0])
+    with tarfile.open(tmp_path / "plain.tar", "w") as archive:
+        for name in ("a.png", "b.png"):
+            archive.add(images / "a.png", name)
+        text = tarfile.TarInfo("b.txt")
+        text.size = 3
+        archive.addfile(text, io.BytesIO(b"x^2"))
+    assert open_images(tmp_path / "plain.tar").labels == [None, "x ^ { 2 }"]
+    with tarfile.open(tmp_path / "twice.tar", "w") as archive:
+        for _ in range(2):
+            archive.add(images / "a.png", "a.png")
+    with pytest.raises(ValueError, match=r"twice\.tar: not a readable tar archive \(a\.png is in it twice\)"):
+        open_images(tmp_path / "twice.tar")

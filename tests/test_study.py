@@ -170,7 +170,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         tmp_path / "o",
     ]
     result = evaluate(*arguments, "--generated", tmp_path / "empty")
-    assert result.exit_code == 1 and "empty" in result.stderr and "holds no data" in result.stderr
+    assert result.exit_code == 1 and "empty" in result.stderr and "no images found" in result.stderr
     result = evaluate(*arguments, "--generated", folder / "generated", "--device", "moon")
     assert result.exit_code == 1 and "moon" in result.stderr
     assert not (tmp_path / "o").exists()

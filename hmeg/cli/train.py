@@ -159,9 +159,10 @@ def can(data: tuple[str, ...], out: Path, config: Path | None, resume: bool, **s
 
     \b
     DATA is any of
-      a folder written by hmeg generate (--format folder, webdataset or can)
+      a folder written by hmeg generate in any --format
       WebDataset shards: a .tar, or a folder of them
       CAN's own <split>_images.pkl with <split>_labels.txt beside it
+      a CoMER archive (.zip); of several splits one: data.zip/data/train
       a folder made by hmeg data crohme
 
     \b

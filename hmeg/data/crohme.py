@@ -239,7 +239,7 @@ class CrohmeDataset(Dataset[Example]):
                         record["latex"],
                     )
                 )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{self.folder} is a damaged data set ({error!r}): prepare it again") from error
         if not self.graphs:
             limit = "" if max_symbols is None else f" of at most {max_symbols} symbols"

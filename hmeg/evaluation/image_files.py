@@ -4,12 +4,68 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from hmeg.data.sources import MAX_FILE_BYTES
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _LARGEST_SIDE = 8192
 _FORMATS = ("PNG", "BMP", "JPEG")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where something stands in a file: ``size`` bytes from ``offset`` on."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """``ValueError``, naming the file, if the bytes are not there, or more than an image or a label has."""
+        check_bytes(self.size, str(self.path))
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise ValueError(f"{self.path}: {error.strerror or error}") from error
+        if len(data) != self.size:
+            raise ValueError(f"{self.path}: it breaks off")
+        return data
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes; ``ValueError``, naming it, if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+
+
+def check_bytes(size: int, place: str) -> None:
+    """``ValueError``, beginning with ``place``, for what is larger than any image or label."""
+    if not 0 <= size <= MAX_FILE_BYTES:
+        raise ValueError(f"{place}: {size:,} bytes are more than any image or list of labels read here")
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether ``name`` is that of a file in a folder, and leads to no other folder."""
+    return isinstance(name, str) and Path(name).name == name and name not in ("", ".", "..")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is named as an image; the ``._*`` companions that macOS adds are none."""
+    return not PurePosixPath(name).name.startswith("._") and name.lower().endswith(SUFFIXES)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W) uint8 of a file; errors as :func:`read_file` and :func:`decode` have them."""
+    return decode(read_file(path), str(path))
 
 
 def decode(data: bytes, place: str) -> np.ndarray:
@@ -29,11 +85,11 @@ def decode(data: bytes, place: str) -> np.ndarray:
         raise ValueError(f"{place} is no readable image ({error})") from None
 
 
-def width_of(data: bytes, place: str) -> int:
-    """Pixels of a row, from the file's head alone; errors as :func:`decode` has them."""
+def size_of(data: bytes, place: str) -> tuple[int, int]:
+    """Width and height in pixels, from the file's head alone; errors as :func:`decode` has them."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return int(image.width)
+            return image.size
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{place} is no readable image ({error})") from None
 

@@ -62,9 +62,13 @@ def baseline_from(graph: SymbolGraph) -> Baseline:
 def to_latex(baseline: Baseline) -> str:
     """LaTeX tokens, separated by spaces, that :func:`hmeg.graph.latex.parse_latex` reads as ``baseline`` again.
 
-    ``ValueError`` for arrangements LaTeX has no tokens for (something Inside a symbol that is no root, Above a letter).
+    ``ValueError`` for arrangements LaTeX has no tokens for (something Inside a symbol that is no root, Above a letter),
+    and for what is nested too deep.
     """
-    return " ".join(_tokens(baseline))
+    try:
+        return " ".join(_tokens(baseline))
+    except RecursionError:
+        raise ValueError("nested too deep to be written as LaTeX") from None
 
 
 def _tokens(baseline: Baseline) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-_set = click.Path(exists=True, path_type=Path)
+_set = click.Path(path_type=Path)  # which may lead into an archive
 _CAN = "can:"
 
 
@@ -86,7 +86,8 @@ def command(
     """Compare GENERATED images with REAL ones.
 
     Each is a folder of images, a folder that `hmeg generate` wrote in any format, a folder of `hmeg data crohme`,
-    WebDataset shards (.tar), a CAN pickle (*_images.pkl) or a CoMER archive (.zip).
+    WebDataset shards (.tar), a CAN pickle (*_images.pkl) or a CoMER archive (.zip; of several splits one:
+    data.zip/data/train).
 
     \b
     Fréchet and kernel distance   between features of the bundled symbol classifier, of whole images and, where

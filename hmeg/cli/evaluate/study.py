@@ -55,7 +55,7 @@ def command(
     """Train CAN on real images, and on real and generated ones; compare what both read.
 
     For every seed two runs: the same network, steps, batch size and warm-up; only the data differ. DATA is a folder
-    of `hmeg data crohme` or `hmeg generate`, WebDataset shards, or CAN's files.
+    of `hmeg data crohme` or `hmeg generate`, WebDataset shards, CAN's files or a CoMER archive.
 
     \b
     OUT/study/ARM-seedN/   a run of `hmeg train can`, its result.json and its worst readings

@@ -1,0 +1,26 @@
+"""Folders of `hmeg data crohme`: ``graphs.jsonl``, ``dataset.json`` and ``images/``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from hmeg.evaluation.image_files import is_plain_name, read_file, read_image
+
+from .image_set import Entry, ImageSet
+from .labels import Drawn
+
+
+def open_prepared(folder: Path) -> ImageSet:
+    from hmeg.data.crohme import CrohmeDataset  # it imports torch's data sets
+
+    data = CrohmeDataset(folder)
+    for name in data.names:
+        if not is_plain_name(name):
+            raise ValueError(f"{folder / 'graphs.jsonl'}: {name!r} is no name of a file in {folder / 'images'}")
+    entries = [
+        Entry(name, partial(read_image, folder / "images" / f"{name}.png"), Drawn(graph))
+        for name, graph in zip(data.names, data.graphs, strict=True)
+    ]
+    settings = read_file(folder / "dataset.json")
+    return ImageSet(folder, "prepared data set", entries, inverted=False, settings=settings)
