@@ -7,7 +7,7 @@
 #   ceilings   copy bandwidth and product rates, to hold every kernel against
 #   test       the operators' suites on the backends cuda and triton, then everything else
 #   sanitize   the small cases under compute-sanitizer: memcheck, racecheck
-#   raster, message, train, generate, export, recognise
+#   raster, message, normal_noise, train, generate, export, recognise
 #              that group of benchmarks; JSON and table (those that `python -m bench --list` names)
 #
 # Without PART: all of them. Every part stops after LIMIT seconds (default 480). The last lines are a table of the parts;
@@ -21,7 +21,7 @@ OUT=${1:-out/gpu}
 shift || true
 PYTHON=${PYTHON:-python3}
 LIMIT=${LIMIT:-480}
-BENCHES="raster message train generate export recognise"
+BENCHES="raster message normal_noise train generate export recognise"
 ALL="build ceilings test sanitize $BENCHES"
 PARTS=${*:-$ALL}
 for part in $PARTS; do
@@ -92,7 +92,7 @@ for part in $PARTS; do
   wait
   case $status in 0) word=ok ;; 124 | 137) word="stopped after $LIMIT s" ;; *) word="failed ($status)" ;; esac
   [ $status -eq 0 ] || failed=1
-  summary+=$(printf '%-10s %-24s %5d s\n' "$part" "$word" $((SECONDS - begin)))$'\n'
+  summary+=$(printf '%-12s %-24s %5d s\n' "$part" "$word" $((SECONDS - begin)))$'\n'
 done
 # Build reports are long: what is over 16 MB keeps its end.
 find "$OUT" -maxdepth 1 -name '*.log' -size +15M -exec sh -c 'tail -c 8000000 "$1" > "$1.end" && mv "$1.end" "$1"' _ {} \;

@@ -28,6 +28,7 @@ SUITES = {
     "refine_masks": Suite("the learned soft mask of a box, 64 hidden channels", "raster"),
     "refine_layout": Suite("learned soft masks composed to layouts of 128 channels without being stored", "raster"),
     "crop_boxes": Suite("crops of 32 x 32 out of images of 256 x 256", "raster"),
+    "normal_noise": Suite("image noise of eight samples, of base and of small, beside numpy's streams and torch.randn"),
     "message": Suite("five graph convolutions, and the read-out of expressions by attention"),
 }
 

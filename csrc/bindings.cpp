@@ -15,6 +15,7 @@
 #include "compose_layout.h"
 #include "crop_boxes.h"
 #include "cpu/variants.h"
+#include "normal_noise.h"
 #include "refine_layout.h"
 #include "refine_masks.h"
 #include "triple_message.h"
@@ -112,6 +113,7 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
   bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
   bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
+  bind(cpu, "normal_noise", &hmeg_cpu_normal_noise);
   cpu.module.def("refine_masks_forward_workspace", &hmeg_cpu_refine_masks_forward_workspace, "Bytes.");
   cpu.module.def("refine_masks_backward_workspace", &hmeg_cpu_refine_masks_backward_workspace, "Bytes.");
   bind(cpu, "refine_masks_forward", &hmeg_cpu_refine_masks_forward);
@@ -134,6 +136,7 @@ PYBIND11_MODULE(_C, module) {
   bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
   bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);
   bind(cuda, "compose_layout_backward", &hmeg_cuda_compose_layout_backward);
+  bind(cuda, "normal_noise", &hmeg_cuda_normal_noise);
   bind(cuda, "triple_message_hidden", &hmeg_cuda_triple_message_hidden);
   bind(cuda, "triple_message_pool", &hmeg_cuda_triple_message_pool);
   bind(cuda, "triple_message_grad_products", &hmeg_cuda_triple_message_grad_products);

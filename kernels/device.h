@@ -70,6 +70,12 @@ HMEG_DEVICE float square_root(float value) { return sqrtf(value); }
 HMEG_DEVICE double square_root(double value) { return sqrt(value); }
 HMEG_DEVICE float round_down(float value) { return floorf(value); }
 HMEG_DEVICE double round_down(double value) { return floor(value); }
+// Rounded to float32 each by itself, whatever stands beside them: what nvcc never fuses.
+HMEG_DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+HMEG_DEVICE float rounded_sum(float a, float b) { return __fadd_rn(a, b); }
+HMEG_DEVICE float rounded_root(float value) { return __fsqrt_rn(value); }
+HMEG_DEVICE int32_t bits_of(float value) { return __float_as_int(value); }
+HMEG_DEVICE float float_of(int32_t bits) { return __int_as_float(bits); }
 // max(value, 0), NaN for NaN, in one instruction.
 HMEG_DEVICE float positive_part(float value) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

@@ -24,6 +24,7 @@ from hmeg_kernels import (  # noqa: E402
     compose_layout,
     crop_boxes,
     hidden_rows,
+    normal_noise,
     refine_gradients,
     refine_layout,
     refine_masks,
@@ -47,7 +48,11 @@ class Entry:
     words: str = ""  # names of int32 tensors
     sums: str = ""  # names of tensors of the type sums are made in
     integers: str = ""  # names of numbers known when the kernel starts
+    floats: str = ""  # names of float32 tensors, whatever the operator's type
+    words64: str = ""  # names of int64 numbers
     every: str = "fp32"  # the type to compile every configuration for
+    options: dict[str, Any] = field(default_factory=dict)  # that a launch brings along
+    fused: bool = True  # whether a product and a sum may become one instruction
 
     def compile(self, kind: str, capability: int, config: triton.Config) -> None:
         function = self.kernel.fn if isinstance(self.kernel, triton.runtime.Autotuner) else self.kernel
@@ -55,7 +60,8 @@ class Entry:
         values = {**self.constants, **config.kwargs, **{n: v for n, v in given.items() if n in function.arg_names}}
         signature = dict.fromkeys(self.tensors.split(), f"*{kind}")
         signature |= dict.fromkeys(self.indices.split(), "*i64") | dict.fromkeys(self.integers.split(), "i32")
-        signature |= dict.fromkeys(self.words.split(), "*i32")
+        signature |= dict.fromkeys(self.words.split(), "*i32") | dict.fromkeys(self.floats.split(), "*fp32")
+        signature |= dict.fromkeys(self.words64.split(), "i64")
         signature |= dict.fromkeys(self.sums.split(), "*fp64" if kind == "fp64" else "*fp32")
         signature |= dict.fromkeys(values, "constexpr")
         signature = {name: signature[name] for name in function.arg_names}
@@ -64,9 +70,10 @@ class Entry:
         compiled = triton.compile(
             ASTSource(function, signature=signature, constexprs=values, attrs=aligned),
             target=GPUTarget("cuda", capability, 32),
-            options={"num_warps": config.num_warps, "num_stages": config.num_stages},
+            options={"num_warps": config.num_warps, "num_stages": config.num_stages, **self.options},
         )
         assert len(compiled.asm["cubin"]) > 1000
+        assert self.fused or "fma." not in compiled.asm["ptx"], "products and sums were fused"
 
     def compile_all(self, capability: int, kinds: list[str], thorough: bool) -> str:
         configs = getattr(self.kernel, "configs", [triton.Config({})])
@@ -134,6 +141,10 @@ ENTRIES = [
     Entry(
         box_layout.box_layout_backward_kernel, "grad_layout features boxes grad_features grad_boxes", BOX_LAYOUT,
         indices="batch",
+    ),
+    Entry(
+        normal_noise.normal_noise_kernel, "", indices="indices", floats="noise", integers="numbers", words64="seed",
+        options=normal_noise.NO_FUSION, fused=False,
     ),
     Entry(crop_boxes.crop_boxes_forward_kernel, "images boxes crops", CROPS, indices="batch"),
     Entry(crop_boxes.crop_boxes_gradient_kernel, "grad_crops images boxes grad_boxes", CROPS, indices="batch"),

@@ -28,7 +28,7 @@ AUTOMATIC = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference"
 
 OPERATORS = (
     "box_soft_mask", "refine_masks", "compose_layout", "box_layout", "refine_layout", "triple_message",
-    "attention_readout", "crop_boxes",
+    "attention_readout", "crop_boxes", "normal_noise",
 )  # fmt: skip
 
 _backends: dict[str, Backend] = {}

@@ -177,6 +177,9 @@ class ReferenceBackend(Backend):
         weights = (conv1_weight, conv1_bias, bn_weight, bn_bias, running_mean, running_var, conv2_weight, conv2_bias)
         return _evaluate(run, (boxes, features, *weights))[0]
 
+    def normal_noise(self, indices: Tensor, seed: int, shape: Sequence[int]) -> Tensor:
+        return reference.normal_noise(indices, seed, shape).contiguous()
+
 
 def _triple_message(
     edge_index: Tensor, edge_type: Tensor | None, pooling: str, return_edges: bool

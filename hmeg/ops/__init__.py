@@ -6,6 +6,7 @@ from .box_soft_mask import box_soft_mask
 from .compose_layout import compose_layout
 from .crop_boxes import crop_boxes
 from .edge_structure import EdgeStructure, edge_structure
+from .normal_noise import normal_noise
 from .refine_layout import refine_layout
 from .refine_masks import refine_masks
 from .triple_message import triple_message
@@ -21,6 +22,7 @@ __all__ = [
     "compose_layout",
     "crop_boxes",
     "edge_structure",
+    "normal_noise",
     "refine_layout",
     "refine_masks",
     "triple_message",

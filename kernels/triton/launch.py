@@ -9,6 +9,7 @@ from .box_layout import box_layout_backward, box_layout_forward
 from .box_soft_mask import box_soft_mask_backward, box_soft_mask_forward
 from .compose_layout import compose_layout_backward, compose_layout_forward
 from .crop_boxes import crop_boxes_backward, crop_boxes_forward
+from .normal_noise import normal_noise
 from .refine_gradients import refine_masks_backward
 from .refine_layout import refine_layout
 from .refine_masks import refine_masks_forward, refine_statistics
@@ -39,6 +40,7 @@ __all__ = [
     "crop_boxes_backward",
     "crop_boxes_forward",
     "interpreted",
+    "normal_noise",
     "refine_layout",
     "refine_masks_backward",
     "refine_masks_forward",

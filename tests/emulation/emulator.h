@@ -125,6 +125,20 @@ inline float square_root(float value) { return std::sqrt(value); }
 inline double square_root(double value) { return std::sqrt(value); }
 inline float round_down(float value) { return std::floor(value); }
 inline double round_down(double value) { return std::floor(value); }
+// With -ffp-contract=off (library.py) no product and sum become one rounding.
+inline float rounded_product(float a, float b) { return a * b; }
+inline float rounded_sum(float a, float b) { return a + b; }
+inline float rounded_root(float value) { return std::sqrt(value); }
+inline int32_t bits_of(float value) {
+  int32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+inline float float_of(int32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 inline float positive_part(float value) { return value < 0.0f ? 0.0f : value; }
 inline double positive_part(double value) { return value < 0.0 ? 0.0 : value; }
 

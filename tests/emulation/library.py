@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 EMULATOR = ROOT / "tests" / "emulation"
 ORDERS = {"ascending": 0, "descending": 1, "random": 2}
 # Ubuntu's g++ turns _FORTIFY_SOURCE on, whose longjmp refuses to change stacks.
-FLAGS = ["-std=c++17", "-O2", "-g1", "-fPIC", "-Wall", "-Wextra", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0"]
+FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-g1", "-fPIC", "-Wall", "-Wextra", "-U_FORTIFY_SOURCE",
+         "-D_FORTIFY_SOURCE=0"]  # fmt: skip
 
 
 def compiler() -> str | None:

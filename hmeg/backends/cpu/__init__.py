@@ -10,14 +10,15 @@ from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
+from .normal_noise import NormalNoise
 from .refine_layout import RefineLayout
 from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
 class CpuBackend(
-    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineLayout, RefineMasks, TripleMessage,
-    Backend,
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, NormalNoise, RefineLayout, RefineMasks,
+    TripleMessage, Backend,
 ):  # fmt: skip
     """Runs on CPU tensors. ``variant`` pins one of build_info()["cpu_variants"] by position, for tests."""
 

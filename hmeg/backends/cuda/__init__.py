@@ -14,14 +14,15 @@ from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
 from .device import Device, NativeDevice
+from .normal_noise import NormalNoise
 from .refine_layout import RefineLayout
 from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
 class CudaBackend(
-    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineLayout, RefineMasks, TripleMessage,
-    Backend,
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, NormalNoise, RefineLayout, RefineMasks,
+    TripleMessage, Backend,
 ):  # fmt: skip
     """Runs kernels/cuda; float32, float64, float16 and bfloat16, sums in float32 (float64 for float64)."""
 

@@ -10,14 +10,15 @@ from .box_layout import BoxLayout
 from .box_soft_mask import BoxSoftMask
 from .compose_layout import ComposeLayout
 from .crop_boxes import CropBoxes
+from .normal_noise import NormalNoise
 from .refine_layout import RefineLayout
 from .refine_masks import RefineMasks
 from .triple_message import TripleMessage
 
 
 class TritonBackend(
-    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, RefineLayout, RefineMasks, TripleMessage,
-    Backend,
+    AttentionReadout, BoxLayout, BoxSoftMask, ComposeLayout, CropBoxes, NormalNoise, RefineLayout, RefineMasks,
+    TripleMessage, Backend,
 ):  # fmt: skip
     """Runs kernels/triton on CUDA tensors; under TRITON_INTERPRET=1 in Triton's interpreter, on CPU tensors too."""
 
