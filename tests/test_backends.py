@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import boxes as some
 import pytest
@@ -15,6 +16,7 @@ from operator_checks import cast, differentiated
 from hmeg import backends, ops
 from hmeg.backends import BackendError
 from hmeg.backends.base import Backend
+from hmeg.backends.cpu import CpuBackend
 from hmeg.backends.reference import ReferenceBackend
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +136,13 @@ def test_missing_kernel_is_named() -> None:
         name, device_types, dtypes = "nothing", ("cpu",), (torch.float64,)
 
     assert Nothing().why_not("box_soft_mask", [BOXES]) == "it has no kernel for it yet"
+
+
+def test_extension_of_earlier_sources_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = CpuBackend()
+    monkeypatch.setattr(backend, "_extension", SimpleNamespace(cpu=SimpleNamespace()))
+    with pytest.raises(BackendError, match="has no box_soft_mask_forward: it was built from earlier sources; build it"):
+        backend.box_soft_mask(BOXES, 4, 4)
 
 
 def test_wrong_device_and_dtype_are_named() -> None:

@@ -57,8 +57,8 @@ def test_image_is_what_the_model_computes(generator):
     with torch.inference_mode():
         boxes = generator.model.layout_generator(batch, torch.from_numpy(box_noise(3, TINY.box_noise_dim, 3, 0)))
         boxes = torch.from_numpy(upright(boxes.numpy()))
-        noise = torch.from_numpy(image_noise(TINY.layout_noise_dim, 64, 3, 0))
-        output = generator.model.image_model(batch, noise[None], boxes)
+        noise = image_noise(TINY.layout_noise_dim, 64, 3, [0])
+        output = generator.model.image_model(batch, noise, boxes)
     np.testing.assert_array_equal(sample.graph.boxes, boxes.numpy())
     image = output.images[64][0, 0].numpy()
     expected = (image - image.min()) / (image.max() - image.min()) * 255

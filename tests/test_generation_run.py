@@ -200,6 +200,17 @@ def test_other_settings_are_refused_then_replaced(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_runs_with_other_image_noise_are_not_gone_on_with(tmp_path):
+    """Those of before it was made by normal_noise do not say what theirs is."""
+    with Run(tmp_path, SETTINGS) as run:
+        write_shard(run, range(4))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["settings"]["image_noise"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(FileExistsError, match=r"an earlier run .*image noise numpy, not normal_noise.*--overwrite"):
+        Run(tmp_path, SETTINGS)
+
+
 @pytest.mark.parametrize("file_format", list(FORMATS))
 def test_overwrite_removes_all_of_a_format(tmp_path, file_format):
     whole_run(tmp_path, file_format)

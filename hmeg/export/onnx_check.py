@@ -110,9 +110,7 @@ def draw(model: HMEG, graphs: Sequence[SymbolGraph], seed: int = 0) -> Drawn:
     used = [made if given is None else given for made, given in zip(generated, own, strict=True)]
     boxes = torch.from_numpy(upright(torch.cat(used).numpy()))
     modes = model.image_model.choose_glyphs(batch, boxes, noise[:, 0])
-    paper = torch.from_numpy(
-        np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, i) for i in range(len(graphs))])
-    )
+    paper = image_noise(config.layout_noise_dim, config.image_size, seed, range(len(graphs)))
     composition = model.image_model.compose(batch, boxes, modes)
     images = model.image_model(batch, paper, boxes, glyph_modes=modes).images
     masks = model.image_model.mask_refiner(boxes)[:, 0]

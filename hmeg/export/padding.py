@@ -40,9 +40,7 @@ def padded(
         "relations": np.zeros((len(graphs), most, most), np.int64),
         "counts": counts,
         "box_noise": np.zeros((len(graphs), most, config.box_noise_dim), np.float32),
-        "image_noise": np.stack([image_noise(config.layout_noise_dim, size, seed, i) for i in indices]).astype(
-            image_dtype
-        ),
+        "image_noise": image_noise(config.layout_noise_dim, size, seed, indices).numpy().astype(image_dtype),
         "boxes_given": np.array([graph.boxes is not None for graph in graphs]),
         "boxes": np.zeros((len(graphs), most, 4), np.float32),
     }

@@ -204,14 +204,15 @@ class Generator:
         graphs = [task.graph for task in tasks]
         on_host = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
         box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
-        image_noises = np.stack([image_noise(config.layout_noise_dim, config.image_size, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)
         predicted = self.model.layout_generator(batch, noise).cpu().numpy()
         boxes = _boxes_to_use(graphs, predicted)
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
-        images = self._images(batch, self._on_device(image_noises), drawn_at, modes, native)
+        indices = [task.index for task in tasks]
+        image_noises = image_noise(config.layout_noise_dim, config.image_size, seed, indices, self.device)
+        images = self._images(batch, image_noises, drawn_at, modes, native)
         arrival = self._staging.fetch(images.float())
         return lambda: [
             self._sample(task, image, of_task, seed, size)

@@ -13,6 +13,8 @@ from .augmentation.plan import NONE
 
 MANIFEST = "manifest.json"
 VERSION = "hmeg-run-1"
+IMAGE_NOISE = "normal_noise"  # hmeg.ops.normal_noise; to be changed when that is
+FIRST_IMAGE_NOISE = "numpy"  # of runs that do not say
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Settings:
     source   what the expressions are: a count of random ones, or the sha256 digest of a file or of arguments
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
+    image_noise  what the noise of images is made by
     """
 
     weights: str
@@ -35,6 +38,7 @@ class Settings:
     shard_size: int
     runtime: str = "torch"  # runs of before there were others do not say
     augment: str = NONE
+    image_noise: str = IMAGE_NOISE
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""
@@ -95,7 +99,8 @@ class Manifest:
         if not isinstance(values, dict) or values.pop("version", None) != VERSION:
             raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION})")
         try:
-            settings, shards = Settings(**values.pop("settings")), [Shard(**shard) for shard in values.pop("shards")]
+            settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, **values.pop("settings")})
+            shards = [Shard(**shard) for shard in values.pop("shards")]
             manifest = Manifest(settings=settings, shards=shards, **values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None

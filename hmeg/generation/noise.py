@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from hmeg.streams import Purpose, stream
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmeg.ops import normal_noise
+from hmeg.streams import KEY_LIMIT, Purpose, stream
 
 
 def box_noise(num_symbols: int, dim: int, seed: int, index: int) -> np.ndarray:
@@ -12,6 +17,16 @@ def box_noise(num_symbols: int, dim: int, seed: int, index: int) -> np.ndarray:
     return stream(seed, index, Purpose.BOXES).standard_normal((num_symbols, dim), dtype=np.float32)
 
 
-def image_noise(channels: int, size: int, seed: int, index: int) -> np.ndarray:
-    """(channels, size, size) standard normal float32 for the image model, from (seed, index) alone."""
-    return stream(seed, index, Purpose.IMAGE).standard_normal((channels, size, size), dtype=np.float32)
+def image_noise(
+    channels: int, size: int, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """(N, channels, size, size) standard normal float32 for the image model, row i from (seed, indices[i]) alone.
+
+    seed and indices in [0, 2**64), else ``ValueError``. Made on ``device`` by :func:`hmeg.ops.normal_noise`, the same
+    bits everywhere.
+    """
+    for index in indices:
+        if not 0 <= index < KEY_LIMIT:
+            raise ValueError(f"index must be in [0, 2**64), got {index}")
+    rows = torch.from_numpy(np.array(indices, dtype=np.uint64).view(np.int64)).to(device)
+    return normal_noise(rows, seed, (channels, size, size))

@@ -57,8 +57,8 @@ def _paper(model: HMEG) -> dict[int, Tensor]:
         graph = parse_latex(latex)
         batch = GraphBatch.from_graphs([graph], typeset=config.layout_prior)
         boxes = torch.from_numpy(box_noise(len(graph), config.box_noise_dim, _SEED, index))
-        noise = torch.from_numpy(image_noise(config.layout_noise_dim, config.image_size, _SEED, index))
-        _, output = model(batch, boxes, noise[None])
+        noise = image_noise(config.layout_noise_dim, config.image_size, _SEED, [index])
+        _, output = model(batch, boxes, noise)
         for resolution, image in output.images.items():
             drawn.setdefault(resolution, []).append(image[0].flatten(1))
     model.train(was_training)

@@ -124,4 +124,4 @@ class ValidationSet:
 
     def _image_noise(self, rows: range) -> Tensor:
         channels, side = self.model.layout_noise_dim, self.model.image_size
-        return torch.from_numpy(np.stack([image_noise(channels, side, _SEED, row) for row in rows])).to(self.device)
+        return image_noise(channels, side, _SEED, rows, self.device)

@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..pointers import native_extension
+from ..pointers import entry_point, native_extension
 
 BEST_VARIANT = -1
 
@@ -28,9 +28,9 @@ class Launcher:
         return entries
 
     def _run(self, entry: str, *arguments: float) -> None:
-        getattr(self._entries, entry)(*arguments, torch.get_num_threads(), self._variant)
+        entry_point(self._entries, entry)(*arguments, torch.get_num_threads(), self._variant)
 
     def _workspace(self, entry: str, *arguments: int) -> Tensor:
         """Memory that the kernel of an entry point asks for; ``<entry>_workspace`` tells how much."""
-        size = getattr(self._entries, f"{entry}_workspace")
+        size = entry_point(self._entries, f"{entry}_workspace")
         return torch.empty(size(*arguments, torch.get_num_threads()), dtype=torch.uint8)

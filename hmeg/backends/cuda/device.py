@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..pointers import native_extension
+from ..pointers import entry_point, native_extension
 
 
 class Device(Protocol):
@@ -55,8 +55,7 @@ class NativeDevice:
 
     def launcher(self, name: str) -> Callable[..., Any]:
         assert self._extension is not None
-        launcher: Callable[..., Any] = getattr(self._extension.cuda, name)
-        return launcher
+        return entry_point(self._extension.cuda, name)
 
     def guard(self, tensor: Tensor) -> AbstractContextManager[Any]:
         if tensor.device.index == torch.cuda.current_device():
