@@ -18,6 +18,7 @@ from PIL import Image
 from hmeg import files
 from hmeg.cli.generate import command
 from hmeg.generation import inputs, run
+from hmeg.generation.engine import Encoder, WorkerDiedError
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
 from tests.tiny_model import TINY, save_tiny
@@ -302,6 +303,31 @@ def test_disk_full(generate, monkeypatch):
     assert result.exit_code == 1
     assert "000002.png: No space left on device" in result.stderr
     assert len(check_folder(result.folder)) == 2
+
+
+def test_images_that_are_dropped_are_not_counted(generate, monkeypatch):
+    """Of shards that appear as a whole, those of the one under way are gone when something goes wrong."""
+    replace = os.replace
+
+    def full(source, target):
+        if "000001.tar" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", full)
+    result = generate("--random", 5, "--format", "webdataset", "--shard-size", 2)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("2 images in")
+
+
+def test_a_worker_that_is_killed(generate, monkeypatch):
+    def die(self, samples):
+        raise WorkerDiedError("a process that encodes images died")
+
+    monkeypatch.setattr(Encoder, "encoded", die)
+    result = generate("--latex", "x")
+    assert result.exit_code == 1
+    assert "Error: a process that encodes images died" in result.stderr
 
 
 def test_an_error_of_the_disk_without_a_name_names_the_folder(generate, monkeypatch):

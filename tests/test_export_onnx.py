@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib.util
 import sys
 from pathlib import Path
@@ -247,8 +248,20 @@ def test_a_file_that_disagrees_does_not_appear(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_command(tmp_path):
+def test_a_disk_that_is_full_is_said_of_the_file(tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     weights, out = save_tiny(tmp_path / "tiny.safetensors"), tmp_path / "tiny.onnx"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    refused = CliRunner().invoke(main, ["export", "onnx", "--weights", str(weights), "--out", str(out), "--no-check"])
+    assert refused.exit_code == 1
+    assert f"Error: {out}: No space left on device" in refused.output
+    assert list(tmp_path.iterdir()) == [weights]
+
+
+def test_command(tmp_path):
+    weights, out = save_tiny(tmp_path / "tiny.safetensors"), tmp_path / "my tiny.onnx"
     done = CliRunner().invoke(main, ["export", "onnx", "--weights", str(weights), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert f"{out}: decoder network of tiny@" in done.output
@@ -256,7 +269,8 @@ def test_command(tmp_path):
     assert "licence of the weights in it: none, random numbers" in done.output
     _, metadata = open_session(out, CPU)
     assert metadata.licence == "none, random numbers"
-    assert {file.name for file in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.onnx"}
+    assert f"--weights {weights} --decoder '{out}' --random" in done.output  # to be copied into a shell
+    assert {file.name for file in tmp_path.iterdir()} == {"tiny.safetensors", "my tiny.onnx"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +17,7 @@ import pytest
 from hmeg.generation import encoding
 from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
 from hmeg.generation.captured import padded
-from hmeg.generation.engine import Encoder, default_workers
+from hmeg.generation.engine import Encoder, WorkerDiedError, default_workers
 from hmeg.generation.generator import Generator, Task
 from hmeg.generation.inputs import Entry, Rejection, pieces, tasks
 from hmeg.graph.latex import parse_latex
@@ -72,6 +79,57 @@ def test_error_of_a_worker_comes_out():
     bad = dataclasses.replace(sample(0), array=np.zeros((2, 2), np.complex64))
     with Encoder(encoding.png, 1) as encoder, pytest.raises(TypeError):
         list(encoder.encoded([bad]))
+
+
+def kill_itself(array):
+    """What an encoder does that somebody kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_an_error_in_words():
+    with (
+        Encoder(kill_itself, 1) as encoder,
+        pytest.raises(WorkerDiedError, match=r"that encodes images died: .* the same command goes on"),
+    ):
+        list(encoder.encoded(map(sample, itertools.count())))
+
+
+KEEPS_A_WORKER = """
+import time
+from hmeg.generation import encoding
+from hmeg.generation.engine import Encoder
+from tests.samples import sample
+if __name__ == "__main__":
+    with Encoder(encoding.png, 1) as encoder:
+        list(encoder.encoded([sample(0)]))
+        print(*encoder._pool._processes, flush=True)
+        time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    script = tmp_path / "keeps_a_worker.py"
+    script.write_text(KEEPS_A_WORKER)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert is_running(worker)
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = is_running(worker)
+    if left:
+        os.kill(worker, signal.SIGKILL)
+    assert not left
+
+
+def is_running(process):
+    """Whether there is such a process that has not ended; one that nobody asks for its exit code is a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_workers():

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -328,6 +329,31 @@ def test_disk_full_when_a_shard_appears(tmp_path, monkeypatch, file_format):
         write_shard(again, [12])
         again.finish()
     assert contents(folder) == wanted
+
+
+@pytest.mark.parametrize("file_format", ["webdataset", "can", "comer"])
+def test_a_disk_full_in_the_middle_of_a_shard_keeps_nothing_of_it(tmp_path, file_format):
+    """What is buffered cannot be written at the end either, and half a shard would keep the disk full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = Run(tmp_path, settings(file_format, shard_size=10_000))
+    try:
+        with pytest.raises(OSError, match="File too large"), run:  # noqa: PT012 - until the system refuses
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+            write_shard(run, range(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "manifest.json", "labels.jsonl", "rejected.jsonl", "timing.jsonl"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file_format", list(FORMATS))
+def test_what_stays_of_an_unfinished_shard(tmp_path, file_format):
+    with Run(tmp_path, settings(file_format)) as run:
+        write_shard(run, range(4))
+        write_shard(run, [4, 5], commit=False)
+        assert run.written == 6
+        assert run.kept == (6 if file_format == "folder" else 4)
 
 
 def test_disk_full_while_a_label_is_written(tmp_path):

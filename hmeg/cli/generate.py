@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 from tqdm import tqdm
 
+from hmeg.cli.errors import described
 from hmeg.generation.augmentation.plan import NONE, chosen, varying
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def command(
     from hmeg.backends import BackendError
     from hmeg.export.errors import Unavailable
     from hmeg.generation import inputs
-    from hmeg.generation.engine import default_workers, draw
+    from hmeg.generation.engine import WorkerDiedError, default_workers, draw
     from hmeg.generation.formats import FORMATS
     from hmeg.generation.loading import load, read_weights
     from hmeg.generation.manifest import Settings
@@ -329,8 +330,8 @@ def command(
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"out of memory on {generator.device}; try a smaller --batch-size") from error
     except OSError as error:
-        raise click.ClickException(_described(error, out)) from error
-    except (ValueError, BackendError, Unavailable) as error:
+        raise click.ClickException(described(error, out)) from error
+    except (ValueError, BackendError, Unavailable, WorkerDiedError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -414,12 +415,11 @@ class _Progress:
     ) -> None:
         self._bar.close()
         run = self._run
-        drawn = run.written - self._before
-        if drawn:
+        if run.kept > self._before:
             seconds = self._bar.format_dict["elapsed"]
             earlier = f", {_number(self._before, 'image')} of them from before" if self._before else ""
-            rate = f"{seconds:.1f} s, {drawn / seconds:.1f} images/s"
-            click.echo(f"{_number(run.written, 'image')} in {run.folder}{earlier} ({rate})")
+            rate = f"{seconds:.1f} s, {(run.written - self._before) / seconds:.1f} images/s"
+            click.echo(f"{_number(run.kept, 'image')} in {run.folder}{earlier} ({rate})")
         if run.rejected:
             click.echo(f"{_number(run.rejected, 'expression')} rejected: {run.folder / 'rejected.jsonl'}", err=True)
         if isinstance(error, KeyboardInterrupt):
@@ -436,10 +436,3 @@ def _digest(texts: tuple[str, ...]) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _described(error: OSError, out: Path) -> str:
-    """One line with the file; a full disk is noticed while writing to ``out`` and names none."""
-    if error.strerror is None:
-        return str(error)
-    return f"{error.filename or out}: {error.strerror}"

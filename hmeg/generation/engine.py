@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from .augmentation.vary import Variation
 
 ENCODED_AHEAD = 32  # samples a worker may be behind
+
+
+class WorkerDiedError(RuntimeError):
+    """A process that encodes images ended before its work was done."""
 
 
 def draw(
@@ -77,9 +82,7 @@ class Encoder:
         self._work = partial(encoding.varied_and_encoded, augment, encode)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = (
-            ProcessPoolExecutor(
-                workers, multiprocessing.get_context("spawn"), initializer=encoding.leave_interrupts_to_parent
-            )
+            ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=encoding.follow_parent)
             if workers
             else None
         )
@@ -94,15 +97,27 @@ class Encoder:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def encoded(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
-        """Every sample, varied, with its encoded image; reads a bounded number ahead."""
+        """Every sample, varied, with its encoded image; reads a bounded number ahead.
+
+        ``WorkerDiedError`` when one of the processes was killed, or could not start.
+        """
         if self._pool is None:
             for sample in samples:
                 variation, encoded = self._work(sample.array, sample.boxes, sample.seed, sample.index)
                 yield sample.varied(variation), encoded
             return
+        try:
+            yield from self._by_workers(self._pool, samples)
+        except BrokenProcessPool:
+            raise WorkerDiedError(
+                "a process that encodes images died: killed from outside, or for want of memory (then take fewer "
+                "--workers); what is finished is complete, and the same command goes on from there"
+            ) from None
+
+    def _by_workers(self, pool: ProcessPoolExecutor, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
         waiting: deque[tuple[Sample, Future[tuple[Variation | None, Any]]]] = deque()
         for sample in samples:
-            future = self._pool.submit(self._work, sample.array, sample.boxes, sample.seed, sample.index)
+            future = pool.submit(self._work, sample.array, sample.boxes, sample.seed, sample.index)
             waiting.append((sample, future))
             while len(waiting) > self._ahead or (waiting and waiting[0][1].done()):
                 yield _finished(*waiting.popleft())

@@ -76,6 +76,11 @@ class Run:
         """Number of the first shard that is not finished."""
         return len(self.manifest.shards)
 
+    @property
+    def kept(self) -> int:
+        """Samples that stay if the run ends now: all, or those of finished shards."""
+        return self.written if self.format.keeps_unfinished else self.manifest.samples
+
     def begin(self, number: int) -> None:
         """Start shard ``number``; shards before it that nothing falls into are finished, empty."""
         while self.next_shard < number:

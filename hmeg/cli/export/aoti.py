@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
+
+from hmeg.cli.errors import described
 
 
 @click.command(short_help="The decoder as compiled code (.pt2).")
@@ -54,6 +57,9 @@ def command(weights: str, out: Path, precision: str, device: str, largest_batch:
         click.echo(f"compiling the decoder of {name} for {chosen}, in {precision}; it takes a while", err=True)
         build_package(model, out, precision=precision, device=chosen, largest_batch=largest_batch)
     except (ValueError, OSError, Unavailable) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     click.echo(f"{out}: decoder of {name}@{model.weights_id}, {precision}, {out.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"try: hmeg generate --weights {weights} --decoder {out} --random 16 --out out/aoti", err=True)
+    click.echo(
+        f"try: hmeg generate --weights {quote(weights)} --decoder {quote(str(out))} --random 16 --out out/aoti",
+        err=True,
+    )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import time
 from pathlib import Path
+from shlex import quote
 
 import click
+
+from hmeg.cli.errors import described
 
 
 @click.command()
@@ -87,13 +90,16 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
             check=None if verdict else compare,
         )
     except (ValueError, OSError, Unavailable) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     click.echo(
         f"{out}: {part} network of {name}@{metadata.weights_id}, {precision}, "
         f"{out.stat().st_size / 1e6:.1f} MB\n{verdict}"
     )
     if part == "decoder" and precision != "bf16":
-        click.echo(f"try: hmeg generate --weights {weights} --decoder {out} --random 16 --out out/onnx", err=True)
+        click.echo(
+            f"try: hmeg generate --weights {quote(weights)} --decoder {quote(str(out))} --random 16 --out out/onnx",
+            err=True,
+        )
     if metadata.licence:
         click.echo(f"licence of the weights in it: {metadata.licence}")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hmeg.cli.errors import described
+
 if TYPE_CHECKING:
     from hmeg.export.trt.profiles import BatchProfile
 
@@ -92,7 +94,7 @@ def command(
                 onnx_path = _export(weights, precision or "fp32", Path(folder))
             _build(onnx_path, out, profiles, tf32, timing_cache or out.with_name("tensorrt-timings.cache"), device)
     except (ValueError, OSError, Unavailable) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
 
 
 def _export(weights: str, precision: str, folder: Path) -> Path:

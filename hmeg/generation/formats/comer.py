@@ -91,10 +91,6 @@ class ComerFormat(Format):
         files.write_whole(words, "".join(f"{token}\n" for token in TOKENS).encode("ascii"))
         return [archive, words]
 
-    def clean(self, shards: list[int]) -> None:
-        for number in shards:
-            self._shard(number).unlink(missing_ok=True)
-
     def is_own(self, name: str) -> bool:
         return name == DICTIONARY or _OWN.fullmatch(name) is not None
 

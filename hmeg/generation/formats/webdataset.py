@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -57,7 +58,8 @@ class WebDatasetFormat(Format):
 
     def abandon(self) -> None:
         if self._tar is not None:
-            self._tar.fileobj.close()  # close() would write to a disk that may be full
+            with contextlib.suppress(OSError):  # what is buffered may not fit on the disk
+                self._tar.fileobj.close()  # the archive's close() would write its end too
         files.partial(self._path).unlink(missing_ok=True)
 
     def is_own(self, name: str) -> bool:
