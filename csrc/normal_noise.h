@@ -28,9 +28,6 @@ constexpr float kLog3 = 0.3333333f, kLog4 = -0.2500082f, kLog5 = 0.20001243f, kL
 constexpr float kSine1 = 1.5707964f, kSine3 = -0.6459666f, kSine5 = 0.07971178f, kSine7 = -0.0046838736f;
 constexpr float kCosine2 = -1.2337005f, kCosine4 = 0.25366852f, kCosine6 = -0.02085525f, kCosine8 = 0.00089355436f;
 
-// How many blocks of four numbers a sample has.
-constexpr int64_t blocks_of(int64_t numbers) { return (numbers + 3) / 4; }
-
 }  // namespace hmeg::noise
 
 extern "C" {

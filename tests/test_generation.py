@@ -8,9 +8,11 @@ import torch
 
 import hmeg
 from hmeg.devices import select_device
+from hmeg.generation import generator as module
 from hmeg.generation.display import boxes_in_pixels, resize, to_pixels, upright
 from hmeg.generation.generator import Generator, Task, repeated
 from hmeg.generation.loading import bundled_weights, load
+from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
@@ -48,7 +50,6 @@ def test_sample_is_complete(generator):
 
 def test_image_is_what_the_model_computes(generator):
     """Against the networks run by hand, with the sample's noise."""
-    from hmeg.generation.noise import box_noise, image_noise
     from hmeg.graph import GraphBatch
 
     graph = parse_latex("x + 1")
@@ -63,6 +64,13 @@ def test_image_is_what_the_model_computes(generator):
     image = output.images[64][0, 0].numpy()
     expected = (image - image.min()) / (image.max() - image.min()) * 255
     np.testing.assert_allclose(sample.array, expected, atol=0.51)
+
+
+def test_image_noise_is_made_once_a_batch_where_images_are_drawn(generator, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "image_noise", lambda *given: asked.append(given[2:]) or image_noise(*given))
+    generator.draw_together(tasks_of(["x", "y + 1", "z"]), seed=6, size=64)
+    assert [(seed, list(indices), device) for seed, indices, device in asked] == [(6, [0, 1, 2], generator.device)]
 
 
 def test_count_and_indices(generator):

@@ -20,7 +20,7 @@ const char* hmeg_cpu_normal_noise(const int64_t* indices, float* out, int64_t sa
   using namespace hmeg::cpu;
   return message_of([&] {
     const Variant chosen = checked_variant(variant);
-    const int64_t blocks = samples * hmeg::noise::blocks_of(numbers);
+    const int64_t blocks = samples * ((numbers + 3) / 4);  // a sample's last block may be cut off
     parallel_for(blocks, kBlockGrain, threads, [&](int64_t begin, int64_t end, int64_t) {
       HMEG_VARIANT_CALL(chosen, normal_noise, indices, out, numbers, begin, end, static_cast<uint64_t>(seed));
     });

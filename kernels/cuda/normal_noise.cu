@@ -14,7 +14,7 @@ using namespace noise;
 
 constexpr int kBlock = 256;
 constexpr int kSteps = 4;
-constexpr int64_t kTile = kBlock * kSteps;
+constexpr int64_t kTile = kBlock * kSteps;  // Philox blocks
 
 struct Words {
   uint32_t items[4];
@@ -115,7 +115,7 @@ HMEG_KERNEL normal_noise(const int64_t* indices, float* noise, int64_t numbers, 
 const char* hmeg_cuda_normal_noise(const int64_t* indices, float* out, int64_t samples, int64_t numbers, int64_t seed,
                                    void* stream) {
   using namespace hmeg;
-  const int64_t tiles = (noise::blocks_of(numbers) + kTile - 1) / kTile;
+  const int64_t tiles = (numbers + 4 * kTile - 1) / (4 * kTile);
   const auto kernel = packs_fit<4>(out, numbers) ? normal_noise<4> : normal_noise<1>;
   return launch<kBlock>(kernel, samples * tiles, stream, indices, out, numbers, tiles, static_cast<uint64_t>(seed));
 }

@@ -54,8 +54,8 @@ struct Keys {
 
   explicit Keys(uint64_t seed) {
     for (uint32_t round = 0; round < kRounds; ++round) {
-      low[round] = uint32_t(uint32_t(seed) + round * kGrowthLow);
-      high[round] = uint32_t(uint32_t(seed >> 32) + round * kGrowthHigh);
+      low[round] = uint32_t(seed) + round * kGrowthLow;
+      high[round] = uint32_t(seed >> 32) + round * kGrowthHigh;
     }
   }
 };
@@ -148,7 +148,7 @@ inline void some_blocks(int64_t first, uint64_t index, const Keys& keys, float* 
 
 void normal_noise(const int64_t* indices, float* out, int64_t numbers, int64_t begin, int64_t end, uint64_t seed) {
   const Keys keys(seed);
-  const int64_t blocks = blocks_of(numbers);
+  const int64_t blocks = (numbers + 3) / 4;
   for (int64_t at = begin; at < end;) {
     const int64_t sample = at / blocks, first = at % blocks;
     const int64_t last = end - at < blocks - first ? first + end - at : blocks;
