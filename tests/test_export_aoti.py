@@ -102,6 +102,8 @@ def test_other_weights_are_refused(compiled, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"tiny\.pt2: made from weights \w+, which are not bundled .* give their file"):
         hmeg.load(compiled, "cpu")
+    with pytest.raises(ValueError, match=r"tiny\.pt2: an exported decoder, not weights"):
+        hmeg.load(compiled, "cpu", decoder=compiled)
     with pytest.raises(ValueError, match=r"computes in float32, not in bfloat16"):
         hmeg.load(compiled.with_name("tiny.safetensors"), "cpu", "bfloat16", compiled)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import importlib.util
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +15,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
+import hmeg
 from hmeg.cli import main
 from hmeg.cli.export.onnx import _cannot_check
 from hmeg.export import onnx_export
@@ -156,6 +161,22 @@ def test_full_by_onnxruntime(exported, kind, batch, symbols):
             np.testing.assert_allclose(value, want, rtol=0, atol=1e-4)
 
 
+def test_the_documented_way_without_torch_and_hmeg(exported, tmp_path, monkeypatch):
+    """The two pieces of Python in the docs, as they stand there; the second in a process of its own."""
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    prepare, render = re.findall(r"```python\n(import numpy.*?)```", page, re.DOTALL)
+    monkeypatch.setattr(hmeg.model, "SMALL", TINY)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(exported("base-like", "full"), "full.onnx")
+    exec(prepare, {})
+    render += "\nimport sys\nassert not {'torch', 'hmeg'} & set(sys.modules)\n"
+    subprocess.run([sys.executable, "-I", "-c", render], check=True, cwd=tmp_path)
+    generator = hmeg.Generator(tiny_model(), "cpu", "tiny")
+    for index, sample in enumerate(generator(["x^2+1", "y"], seed=0, size=TINY.image_size)):
+        with Image.open(f"{index}.png") as image:
+            assert np.abs(np.asarray(image).astype(int) - sample.array).max() <= 1
+
+
 def test_half_precision_by_onnxruntime(exported):
     for kind, part in (("base-like", "decoder"), ("short", "full")):
         config = (CONFIGS | SHORT)[kind]
@@ -246,6 +267,16 @@ def test_a_file_that_disagrees_does_not_appear(tmp_path, monkeypatch):
     with pytest.raises(DisagreementError, match=r"image_16 of 1 expressions is off by 0\.01 of its largest value"):
         export_onnx(model, path, check=lambda part: check_onnx(part, other))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_backend_that_cannot_run_is_an_error_in_words(tmp_path, monkeypatch):
+    weights = save_tiny(tmp_path / "tiny.safetensors")
+    monkeypatch.setenv("HMEG_BACKEND", "nonsense")
+    out = tmp_path / "tiny.onnx"
+    refused = CliRunner().invoke(main, ["export", "onnx", "--weights", str(weights), "--out", str(out)])
+    assert refused.exit_code == 1
+    assert "Error: there is no backend 'nonsense'" in refused.output
+    assert list(tmp_path.iterdir()) == [weights]
 
 
 def test_a_disk_that_is_full_is_said_of_the_file(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def load(
         drawn_by = load_decoder(weights, chosen)
         model, name = _bundled_with(drawn_by.runtime.metadata.weights_id, drawn_by.path)
         return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
+    if kind_of(weights) is not None:
+        raise ValueError(f"{os.fspath(weights)}: an exported decoder, not weights; give one decoder, and its weights")
     model, name = load_model(weights)
     if decoder is None:
         return Generator(model, chosen, name, precision, cuda_graphs=cuda_graphs)
@@ -85,8 +88,8 @@ def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
         if model.weights_id == weights_id:
             return model, name
     raise ValueError(
-        f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file: "
-        f"hmeg.load('weights{SUFFIX}', decoder={decoder!r})"
+        f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file "
+        f"too: --weights FILE --decoder {quote(decoder)}, or in Python hmeg.load(FILE, decoder={decoder!r})"
     )
 
 

@@ -53,6 +53,7 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
     image. Shapes, and how to run it from Python, C++ and TensorRT: docs/deployment.md. Small takes seconds for the
     decoder and about a minute in full.
     """
+    from hmeg.backends import BackendError
     from hmeg.export.errors import Unavailable
     from hmeg.export.onnx_check import check_onnx
     from hmeg.export.onnx_export import export_onnx
@@ -89,7 +90,7 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
             max_symbols=max_symbols,
             check=None if verdict else compare,
         )
-    except (ValueError, OSError, Unavailable) as error:
+    except (ValueError, OSError, Unavailable, BackendError) as error:
         raise click.ClickException(described(error, out)) from error
     click.echo(
         f"{out}: {part} network of {name}@{metadata.weights_id}, {precision}, "
