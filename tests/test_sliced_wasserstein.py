@@ -65,6 +65,30 @@ def test_equal_sets_are_at_0_and_like_ones_nearer_than_unlike_ones() -> None:
     )
 
 
+def test_a_sorted_set_is_at_the_distance_of_its_random_parts() -> None:
+    """Of the larger set as many images are taken as the smaller one has, from everywhere: not its first kind alone."""
+    images = np.concatenate([strokes(100, width, seed=width) for width in (2, 8)])
+    random = np.random.default_rng(3)
+    one, other = (np.sort(random.permutation(len(images))[:60]) for _ in range(2))
+    whole, part, first = (
+        sliced_wasserstein(kept, images[other], patches=16)[64] for kept in (images, images[one], images[:60])
+    )
+    assert whole < 1.5 * part, "like one random part beside another"
+    assert whole < 0.75 * first, "unlike the first kind alone"
+    again = sliced_wasserstein(images[other], images, patches=8, seed=1)
+    assert (
+        again
+        == sliced_wasserstein(images[other], images, patches=8, seed=1)
+        != sliced_wasserstein(images[other], images, patches=8, seed=2)
+    )
+
+
+def test_two_sets_of_more_images_than_are_taken_are_seen_in_the_same_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hmeg.evaluation.sliced_wasserstein.MOST_IMAGES", 10)
+    images = strokes(30, 2, seed=0)
+    assert set(sliced_wasserstein(images, images, patches=8).values()) == {0}
+
+
 def test_wrong_sizes() -> None:
     with pytest.raises(ValueError, match="power of two"):
         laplacian_pyramid(torch.zeros(1, 1, 48, 48))

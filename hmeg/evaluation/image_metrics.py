@@ -156,7 +156,8 @@ def _chosen(real: ImageSet, generated: ImageSet, settings: ImageSettings) -> tup
 def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N, S, S) uint8 each -> (N,) SSIM of corresponding images, in [-1, 1], 1 for equal ones.
 
-    As Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11), K1 = 0.01, K2 = 0.03, over the whole grey range.
+    As Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11), K1 = 0.01, K2 = 0.03, over the whole grey range. The
+    mean includes windows that reach over the border, which is mirrored.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -257,10 +258,15 @@ class _Measurement:
         found = sliced_wasserstein(self.real.pixels, self.generated.pixels, self.settings.seed)
         first, second = (self.real.pixels[rows] for rows in self.halves)
         floor = sliced_wasserstein(first, second, self.settings.seed)
+        drawn = (
+            ""
+            if count == len(self.real.pixels) == len(self.generated.pixels)
+            else ", of the larger set drawn at random"
+        )
         name, what, samples = (
             "Sliced Wasserstein distance x 1000",
             "patches of the Laplacian pyramid",
-            f"{count} of each",
+            f"{count} of each{drawn}",
         )
         levels = [
             Measure(name, f"{what}, {side} x {side}", value, floor=floor[side], samples=samples)

@@ -107,4 +107,3 @@ def bundled_recogniser() -> SymbolRecogniser:
     """The recogniser that comes with the package, in evaluation mode on the CPU."""
     with importlib.resources.as_file(importlib.resources.files(__package__) / WEIGHTS) as path:
         return load_recogniser(path)
-

@@ -76,6 +76,13 @@ def sliced_distance(a: Tensor, b: Tensor, directions: Tensor) -> float:
     return total / len(directions)
 
 
+def _drawn(size: int, count: int, seed: int) -> np.ndarray:
+    """Which ``count`` of ``size`` images are taken, ascending: the same ones of two sets of one size."""
+    if size == count:
+        return np.arange(count)
+    return np.sort(stream(seed, 3, Purpose.EVALUATION).choice(size, count, replace=False))
+
+
 def sliced_wasserstein(
     real: np.ndarray,
     generated: np.ndarray,
@@ -84,11 +91,12 @@ def sliced_wasserstein(
 ) -> dict[int, float]:
     """Distance, times 1000 as published, by the side of the pyramid's level in pixels; 0 for identical sets.
 
-    real, generated   (N, S, S) and (M, S, S) uint8; of both the first min(N, M, 16384) images are taken
+    real, generated   (N, S, S) and (M, S, S) uint8; of each, min(N, M, 16384) images are taken: all where there are no
+                      more, else drawn with the seed, as what comes first may be of one kind
     patches           an image and level; image i of either set is looked at in the same places
     """
     count = min(len(real), len(generated), MOST_IMAGES)
-    pixels = [torch.from_numpy(np.ascontiguousarray(images[:count])) for images in (real, generated)]
+    pixels = [torch.from_numpy(images[_drawn(len(images), count, seed)]) for images in (real, generated)]
     sides = [level.shape[-1] for level in laplacian_pyramid(pixels[0][:1, None].float())]
     random = stream(seed, 0, Purpose.EVALUATION)
     corners = {side: torch.from_numpy(random.integers(0, side - PATCH + 1, (2, count, patches))) for side in sides}
