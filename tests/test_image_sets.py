@@ -96,6 +96,32 @@ def test_a_name_that_two_images_have_makes_no_pair(tmp_path: Path) -> None:
     assert pair(open_images(tmp_path / "real"), open_images(tmp_path / "generated")).rows == []
 
 
+def test_polarity_is_each_images_own_where_nobody_says(tmp_path: Path) -> None:
+    """Two thirds on white paper, one third on black, and a bar cut out closely on either side."""
+    page = np.full((20, 20), 255, dtype=np.uint8)
+    page[9:11, 3:17] = 0
+    for number in range(6):
+        Image.fromarray(255 - page if number % 3 == 2 else page).save(tmp_path / f"{number}.png")
+    bar = np.full((5, 20), 255, dtype=np.uint8)
+    bar[1:4] = 0  # more ink than paper
+    Image.fromarray(bar).save(tmp_path / "bar.png")
+    images = open_images(tmp_path)
+    assert images.names[-1] == "bar.png" and np.array_equal(images[6], bar), "undecided: as most are"
+    assert all(np.array_equal(images[row], page) for row in range(6))
+    assert images.described() == (
+        "folder of images, 7 images, 0 labelled, 2 of them light ink on dark paper turned round"
+    )
+    part = images.part([0, 2])
+    assert [np.array_equal(image, page) for image in part] == [True, True]
+    assert part.described().endswith("1 of them light ink on dark paper turned round")
+    for row in range(6):
+        Image.fromarray(255 - page).save(tmp_path / f"{row}.png")
+    Image.fromarray(255 - bar).save(tmp_path / "bar.png")
+    dark = open_images(tmp_path)
+    assert np.array_equal(list(dark)[6], bar)
+    assert dark.described().endswith("0 labelled, light ink on dark paper turned round")
+
+
 def test_images_are_fitted_into_a_square() -> None:
     wide = np.zeros((10, 40), dtype=np.uint8)
     page = fitted(wide, 20)

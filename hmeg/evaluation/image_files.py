@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hmeg.data.sources import MAX_FILE_BYTES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _LARGEST_SIDE = 8192
 _FORMATS = ("PNG", "BMP", "JPEG")
+_UNKNOWN = "neither PNG nor JPEG nor BMP, or its beginning is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode(data: bytes, place: str) -> np.ndarray:
-    """(H, W) uint8 of an image file's bytes, colours made grey.
+    """(H, W) uint8 of an image file's bytes: colours made grey, 16 bits scaled to 8, what is transparent put on paper.
 
+    Paper is white; for an image that shows nothing but white it is black, or there would be nothing left of it.
     ``ValueError``, beginning with ``place``, for what is no PNG, BMP or JPEG, is damaged, or has more than 8,192 pixels
     on a side.
     """
@@ -80,9 +82,31 @@ def decode(data: bytes, place: str) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 if max(image.size) > _LARGEST_SIDE:
                     raise ValueError(f"{place}: {image.width} x {image.height} pixels are more than is read here")
-                return np.asarray(image.convert("L"))
+                return _grey(image)
+    except UnidentifiedImageError:  # its own words name an object in memory
+        raise ValueError(f"{place} is no readable image ({_UNKNOWN})") from None
     except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{place} is no readable image ({error})") from None
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """(H, W) uint8, as :func:`decode` says."""
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion cuts off what is above 255
+        levels = np.asarray(image).astype(np.uint32)
+        pixels = ((levels + 128) // 257).astype(np.uint8)
+        pixels[levels == image.info.get("transparency")] = 255
+        return pixels
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L"))
+    image = image.convert("RGBA")
+    page = _on_paper(image, "white")
+    if page.min() == 255 and image.getchannel("A").getextrema() != (0, 0):
+        page = _on_paper(image, "black")
+    return page
+
+
+def _on_paper(image: Image.Image, colour: str) -> np.ndarray:
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("L"))
 
 
 def size_of(data: bytes, place: str) -> tuple[int, int]:
@@ -90,6 +114,8 @@ def size_of(data: bytes, place: str) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.size
+    except UnidentifiedImageError:
+        raise ValueError(f"{place} is no readable image ({_UNKNOWN})") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{place} is no readable image ({error})") from None
 

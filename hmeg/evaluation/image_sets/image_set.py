@@ -14,6 +14,7 @@ from hmeg.graph import SymbolGraph
 from .labels import Label
 
 _SAMPLED_FOR_POLARITY = 16
+_DARK, _LIGHT = 85, 170  # mean grey of images whose paper is beyond doubt: not even a third of them is ink
 
 
 class Entry:
@@ -46,7 +47,9 @@ class ImageSet(Sequence[np.ndarray]):
 
     source    where they are
     kind      what was found there, in words
-    inverted  whether they are stored as light ink on dark paper (and are turned round on reading); None: by their looks
+    inverted  whether they are stored as light ink on dark paper (and are turned round on reading). None: nobody says,
+              and each image is judged by its own looks: a dark one is turned round; one that is neither dark nor
+              light, such as a bar cut out closely, goes with most of the set
     settings  how all of them were made, as a file says it; empty where none does
     ``ValueError`` for no images, and for two of one name.
     """
@@ -61,14 +64,24 @@ class ImageSet(Sequence[np.ndarray]):
             raise ValueError(f"{source}: two images are called {twice[0]!r}")
         self.source, self.kind, self.settings = source, kind, settings
         self.entries = list(entries)
+        self.by_looks = inverted is None
         self.inverted = _dark_paper(self.entries) if inverted is None else inverted
+        self._turned: set[str] = set()  # names of those read so far
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # one image at a time
-        pixels = self.entries[index].read()
-        return 255 - pixels if self.inverted else pixels
+        entry = self.entries[index]
+        pixels = entry.read()
+        if not (self._looks_dark(pixels) if self.by_looks else self.inverted):
+            return pixels
+        self._turned.add(entry.name)
+        return 255 - pixels
+
+    def _looks_dark(self, pixels: np.ndarray) -> bool:
+        grey = pixels.mean()
+        return self.inverted if _DARK <= grey <= _LIGHT else bool(grey < _DARK)
 
     @property
     def names(self) -> list[str]:
@@ -80,12 +93,16 @@ class ImageSet(Sequence[np.ndarray]):
 
     def part(self, rows: Sequence[int]) -> ImageSet:
         """The images of those rows, as a set."""
-        return ImageSet(self.source, self.kind, [self.entries[row] for row in rows], self.inverted, self.settings)
+        part = ImageSet(self.source, self.kind, [self.entries[row] for row in rows], self.inverted, self.settings)
+        part.by_looks = self.by_looks
+        return part
 
     def described(self) -> str:
-        """``CAN pickle, 985 images, 985 labelled``."""
+        """``CAN pickle, 985 images, 985 labelled``; how many were turned round is known once they have been read."""
         labelled = sum(label is not None for label in self.labels)
-        light = ", light ink on dark paper turned round" if self.inverted else ""
+        turned = "" if not self.by_looks or len(self._turned) == len(self) else f"{len(self._turned)} of them "
+        dark = bool(self._turned) if self.by_looks else self.inverted
+        light = f", {turned}light ink on dark paper turned round" if dark else ""
         return f"{self.kind}, {len(self)} images, {labelled} labelled{light}"
 
 
