@@ -50,6 +50,52 @@ def test_a_tiny_set_is_learned_by_heart(data: Path, tmp_path: Path) -> None:
     assert load(tmp_path / "run", "cpu").recognise([drawn(LABELS[0])])[0].tokens == ("1",)  # best.pt
 
 
+def test_trimmed_images_of_mixed_sizes_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
+    """What training lets an image see of its batch's filling, reading hides: with --trim neither may count."""
+    config = replace(TINY, steps=190, batch_size=8, checkpoint_every=500, trim=8)
+    trainer = CanTrainer(data, tmp_path / "run", config)
+    assert trainer.prepare(0).images.filled
+    found = evaluate_recognition(trainer.train(), data, device="cpu")
+    assert (found["exprate"], found["token_errors"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("isolate", "trim"), [("always", -1), ("auto", 4), ("never", 4), ("auto", -1)])
+def test_what_fills_a_batch_up_may_count_or_not(data: Path, tmp_path: Path, isolate: str, trim: int) -> None:
+    """Losses of a batch, and of the same one filled up with more paper; the latter differ where filling is seen."""
+    trainer = CanTrainer(data, tmp_path / "run", replace(TINY, isolate=isolate, trim=trim))
+    isolated = isolate == "always" or (isolate, trim) == ("auto", 4)
+    assert trainer.config.isolate == ("always" if isolated else "never")
+    assert f"isolate: {trainer.config.isolate}\n" in (tmp_path / "run" / "config.yaml").read_text()
+    batch = trainer.prepare(0)
+    wider = replace(batch.images, pixels=torch.nn.functional.pad(batch.images.pixels, (0, 64)), filled=True)
+    for part in trainer.model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):  # statistics are of everything, and would differ either way
+            part.train = lambda mode=True, part=part: part  # type: ignore[assignment, misc]
+            part.training = False
+            part.bias.data.fill_(0.5)  # paper is no zero behind it
+    batch.images.filled = True
+    narrow, wide = (trainer.losses(replace(batch, images=images))["words"].detach() for images in (batch.images, wider))
+    assert torch.allclose(narrow, wide, atol=1e-5) == isolated
+    trainer.train()
+    state = torch.load(tmp_path / "run" / LAST, weights_only=True)
+    assert state["isolated"] == isolated
+    # as a run and a checkpoint were before there was the setting
+    text = (tmp_path / "run" / "config.yaml").read_text().replace(f"isolate: {trainer.config.isolate}\n", "")
+    (tmp_path / "run" / "config.yaml").write_text(text)
+    del state["isolated"]
+    torch.save(state, tmp_path / "old.pt")
+    assert load(tmp_path / "old.pt", "cpu").preparation.trim == trim
+    if isolated:
+        with pytest.raises(ValueError, match="isolate was 'never', now 'always'"):
+            CanTrainer(data, tmp_path / "run", trainer.config, resume=True)
+        return
+    path = tmp_path / "run" / "checkpoint-00000004.pt"
+    state = torch.load(path, weights_only=True)
+    del state["objects"]["facts"]["isolated"]
+    torch.save(state, path)
+    assert CanTrainer(data, tmp_path / "run", trainer.config, resume=True).run.step == 4
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(run)["objects"]["model"]
 
@@ -153,6 +199,7 @@ def test_a_run_goes_on_with_its_own_data_and_dictionary_only(data: Path, tmp_pat
         ({"epsilon": 0.0}, "--epsilon"),
         ({"epochs": -1}, "--epochs"),
         ({"precision": "fp16"}, "--precision"),
+        ({"isolate": "yes"}, "--isolate must be one of auto, always, never"),
     ],
 )
 def test_settings_that_nothing_can_be_trained_with(settings: dict[str, Any], problem: str) -> None:
@@ -164,6 +211,7 @@ def test_the_published_settings_are_the_defaults() -> None:
     config = CanTrainingConfig()
     assert (config.learning_rate, config.epsilon, config.weight_decay) == (1.0, 1e-6, 1e-4)
     assert (config.batch_size, config.clip, config.warmup_epochs, config.schedule) == (8, 100.0, 1.0, "cosine")
+    assert not config.isolated
     model = config.model_config(111)
     assert model.block_channels == ((48, 432), (216, 600), (300, 684))
     assert (model.dropout, model.encoder_dropout) == (0.5, 0.2)

@@ -179,3 +179,4 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
 def test_the_sizes_are_networks() -> None:
     for size in SIZES.values():
         replace(TINY, **size).model_config(111)
+    assert {name: replace(TINY, **size).isolated for name, size in SIZES.items()} == {"tiny": True, "full": False}

@@ -104,8 +104,8 @@ class TrainingRun:
     def _check_same(self, settings: dict[str, Any]) -> None:
         try:
             found = yaml.safe_load((self.out / CONFIG).read_text(encoding="utf-8"))
-            # A setting that the run does not have came to hmeg later; its default is what was done before.
-            found = {**settings_of(type(self.config)()), **found}
+            # A setting that the run does not have came to hmeg later.
+            found = {**settings_of(type(self.config)()), **self.config.formerly, **found}
             different = [k for k in settings if settings[k] != found.get(k) and k not in FREE_SETTINGS]
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ValueError(f"{self.out / CONFIG} does not hold a run's settings: {in_one_line(error)}") from error

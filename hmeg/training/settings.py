@@ -33,6 +33,7 @@ class LoopConfig:
     """
 
     trainer: ClassVar[str] = ""  # the command that reads it
+    formerly: ClassVar[Mapping[str, Any]] = {}  # what was done before there was a setting, where it is not the default
 
     steps: int = setting(100_000, "Optimisation steps in all.")
     batch_size: int = setting(8, "Expressions a step, all processes together.")

@@ -27,17 +27,25 @@ _WRAPPED = "module."  # DataParallel's, in front of every key
 
 
 class Facts:
-    """What a checkpoint says beside the weights; saved with every checkpoint of a run, and compared on going on."""
+    """What a checkpoint says beside the weights; saved with every checkpoint of a run, and compared on going on.
 
-    def __init__(self, words: Words, preparation: Preparation) -> None:
-        self.words, self.preparation = words, preparation
+    isolated  whether it was trained as if each image were alone in its batch; checkpoints that do not say were not
+    """
+
+    def __init__(self, words: Words, preparation: Preparation, isolated: bool = False) -> None:
+        self.words, self.preparation, self.isolated = words, preparation, isolated
 
     def state_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, "words": list(self.words.words), "preparation": asdict(self.preparation)}
+        return {
+            "format": FORMAT,
+            "words": list(self.words.words),
+            "preparation": asdict(self.preparation),
+            "isolated": self.isolated,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """ValueError for other facts than these."""
-        if dict(state) != self.state_dict():
+        if {"isolated": False, **state} != self.state_dict():
             raise ValueError("it was trained with another dictionary or on otherwise prepared images")
 
 

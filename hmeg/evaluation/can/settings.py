@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hmeg.training.settings import ValidatedConfig, option, setting
 
@@ -16,6 +17,7 @@ class CanTrainingConfig(ValidatedConfig):
     """Settings of the recogniser's training; the defaults are the published ones."""
 
     trainer: ClassVar[str] = "can"
+    formerly: ClassVar[Mapping[str, Any]] = {"isolate": "never"}
 
     steps: int = setting(265_000, "Optimisation steps in all; 265000 are 240 passes over CROHME, as published.")
     epochs: int = setting(0, "Passes over the data, in place of --steps; 0: as many as --steps makes.")
@@ -38,6 +40,12 @@ class CanTrainingConfig(ValidatedConfig):
     mask_labels: bool = setting(False, "Leave what labels are filled up with out of the word loss (published: not).")
     trim: int = setting(KEEP, "Cut paper away, but for this many pixels around the ink; -1: keep images as they are.")
     shrink: int = setting(1, "Average squares of this many pixels a side into one: 2 makes everything about 4x faster.")
+    isolate: str = setting(
+        "auto",
+        "Whether what fills a batch up to its largest image changes no features, as in reading: always, never (as"
+        " published), or auto: with --trim, which makes sizes differ.",
+        ("auto", "always", "never"),
+    )
     words: str = setting("", "Dictionary file, one word a line; none: the built-in one of 111 words.")
     precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
     validation: str = setting("", "Labelled images to read during training, in any of the forms of --data.")
@@ -55,6 +63,11 @@ class CanTrainingConfig(ValidatedConfig):
     def preparation(self) -> Preparation:
         """What is done to images first."""
         return Preparation(self.trim, self.shrink)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether images learn as if each were alone in its batch."""
+        return self.trim != KEEP if self.isolate == "auto" else self.isolate == "always"
 
     def model_config(self, words: int) -> CanConfig:
         """Sizes of the network for a dictionary of so many words; ValueError for sizes that make no network."""

@@ -92,13 +92,14 @@ class CanTrainer:
         self.batches = TrainingBatches(self.data, self.words, config.preparation, config.batch_size, config.seed)
         if config.epochs:
             config = replace(config, steps=config.epochs * self.batches.per_epoch, epochs=0)
+        config = replace(config, isolate="always" if config.isolated else "never")  # the run's folder says which
         self.config = config
         torch.manual_seed(config.seed)
         self.model = CAN(config.model_config(len(self.words))).to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.learning = Adadelta(self.model, config, round(config.warmup_epochs * self.batches.per_epoch))
-        self.facts, self.best = Facts(self.words, config.preparation), Best()
+        self.facts, self.best = Facts(self.words, config.preparation, config.isolated), Best()
         self.run = TrainingRun(
             out,
             config,
@@ -150,8 +151,9 @@ class CanTrainer:
     def losses(self, batch: TaughtBatch) -> dict[str, Tensor]:
         """Word loss and counting loss."""
         images = batch.images.images().contiguous(memory_format=torch.channels_last)
+        isolated = self.config.isolated and batch.images.filled
         with autocast(self.device, self.config.precision):
-            taught = self.model.train()(images, batch.images.mask(), batch.tokens)
+            taught = self.model.train()(images, batch.images.mask(), batch.tokens, isolated=isolated)
         labels = counting_labels(batch.tokens, len(self.words), self.words.uncounted)
         return {
             "words": word_loss(taught.scores, batch.tokens, batch.token_mask if self.config.mask_labels else None),
