@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ from hmeg.export.padding import padded
 from hmeg.export.runtime import load_runtime
 from hmeg.export.seal import is_sealed, sealed
 from hmeg.model.checkpoint import weights_id
-from tests.test_export_dense import GRAPHS
+from tests.test_export_dense import GRAPHS, NINE
 from tests.test_export_runtime import EXTENDED
 from tests.tiny_model import TINY, save_tiny, tiny_model
 
@@ -121,6 +122,12 @@ def test_it_says_what_it_is_and_nothing_of_where_it_was_made(exported, kind, par
         precision=precision,
         max_symbols=64 if part == "full" else None,
     )
+    assert ("symbol_labels" in text, "edge_types" in text) == (part == "full",) * 2
+    if part == "full":  # what to feed it, for who has the file alone
+        labels, edges = json.loads(text["symbol_labels"]), json.loads(text["edge_types"])
+        assert [labels.index(label) for label in NINE.symbols] == NINE.symbol_ids().tolist()
+        assert {edges[kind] for kind in NINE.edge_type_matrix().ravel()} >= {"none", "Right", "Right^-1", "Above"}
+        assert (len(labels), len(edges)) == (102, 13)
     assert (model.producer_name, model.producer_version) == ("hmeg", metadata.hmeg_version)
     content = path.read_bytes()
     for place in (ROOT, Path(torch.__file__).parent, Path(sys.prefix)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import hmeg
+from hmeg.graph.vocabulary import IMAGE_LABEL, NUM_EDGE_TYPES, SYMBOL_LABELS, relation_name
 from hmeg.model.config import ModelConfig
 
 FORMAT = "hmeg-export-1"
@@ -46,7 +47,10 @@ class ExportMetadata:
         return self.config.resolutions
 
     def to_text(self) -> dict[str, str]:
-        """For a file; :meth:`from_text` reads it."""
+        """For a file; :meth:`from_text` reads it.
+
+        Files that read graphs also say what class and edge type each number is: who runs one may not have hmeg.
+        """
         text = {
             "format": FORMAT,
             "hmeg_version": self.hmeg_version,
@@ -57,7 +61,12 @@ class ExportMetadata:
             "precision": self.precision,
             "licence": self.licence,
         }
-        return text if self.max_symbols is None else {**text, "max_symbols": str(self.max_symbols)}
+        if self.max_symbols is not None:
+            text["max_symbols"] = str(self.max_symbols)
+        if self.part == "full":
+            text["symbol_labels"] = json.dumps([IMAGE_LABEL, *SYMBOL_LABELS])
+            text["edge_types"] = json.dumps([relation_name(number) for number in range(NUM_EDGE_TYPES)])
+        return text
 
     @classmethod
     def from_text(cls, text: Mapping[str, str], name: str) -> ExportMetadata:
