@@ -73,12 +73,29 @@ def test_sections_merge_and_are_replaced(data: Path, tmp_path: Path) -> None:
     assert not list(out.rglob("*.part"))
 
 
+def test_one_name_of_two_sets(data: Path, tmp_path: Path) -> None:
+    """The second one does not take the place of the first, unless that is what was asked for."""
+    out, other = tmp_path / "out", tmp_path / "other name" / "data"
+    shutil.copytree(data, other)
+    options = ("--out", out, "--size", 32, "--geometry-trials", 0)
+    assert evaluate(data, data, *options).exit_code == 0
+    assert evaluate(data, data, *options, "--seed", 7).exit_code == 0
+    result = evaluate(data, other, *options)
+    assert result.exit_code == 1 and "section 'images data' already, of other data" in result.stderr
+    assert "--name" in result.stderr and len(json.loads((out / "metrics.json").read_text())["sections"]) == 1
+    result = evaluate(data, other, *options, "--name", "data")
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "metrics.json").read_text())["sections"]["images data"]["results"]
+    assert found["inputs"] == [str(data), str(other)] and found["versions"]["torchmetrics"]
+    assert f"images {data} '{other}' --name data" in found["command"] and "--device cpu" in found["command"]
+
+
 def test_pictures_of_a_replaced_section_go(tmp_path: Path) -> None:
     for count in (3, 1):
-        section = Section("images a", "A", {})
+        section = Section("images a", "A", {}, "hmeg")
         section.gallery([(Image.new("L", (4, 4)), "x")] * count)
         section.save(tmp_path)
-        other = Section("images a-1", "B", {"n": count})
+        other = Section("images a-1", "B", {"n": count}, "hmeg")
         other.picture(Image.new("L", (4, 4), 9), "y")
         other.save(tmp_path)
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"images a-0.png", "images a-1-0.png"}

@@ -92,10 +92,12 @@ def test_recognition_joins_the_report(run: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", "recognition", "--checkpoint", str(run / "run"), "--data", str(run / "data")]
     result = CliRunner().invoke(main, [*arguments, "--device", "cpu", "--report", str(out)])
     assert result.exit_code == 0, result.output
-    found = json.loads((out / "metrics.json").read_text())["sections"]["recognition run"]["results"]
+    found = json.loads((out / "metrics.json").read_text())["sections"]["recognition run on data"]["results"]
     assert found["expressions"] == len(LABELS) and 0 <= found["exprate"] <= found["within_3"] <= 1
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Recognition: run" in page and "ExpRate" in page and f"report: {out / 'report.html'}" in result.stdout
+    assert (
+        "Recognition: run on data" in page and "ExpRate" in page and f"report: {out / 'report.html'}" in result.stdout
+    )
     (out / "metrics.json").write_text("[]")
     refused = CliRunner().invoke(main, [*arguments, "--device", "cpu", "--report", str(out)])
     assert refused.exit_code == 1 and "was not made by this version" in refused.stderr

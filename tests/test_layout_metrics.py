@@ -125,6 +125,19 @@ def test_command_line(data: Path, tmp_path: Path) -> None:
     assert scores[str(weights)][0] != scores[str(weights)][1], "seeds differ"
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Violations by relation" in page and "Sup" in page and "typesetter" in page
+    assert "Seeds of the noise: 4, 5; spreads" in page and "IoU by relation, mean and spread over seeds" in page
+    assert results["versions"]["torch"] == torch.__version__ and f"torch {torch.__version__}" in page
+
+
+def test_one_seed_has_no_spread(data: Path, tmp_path: Path) -> None:
+    weights = save_tiny(tmp_path / "tiny weights.safetensors")
+    result = evaluate("--weights", weights, "--data", data, "--seeds", "4", "--limit", 3, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Seed of the noise: 4; one alone has no spread" in page and "IoU by relation, seed 4" in page
+    assert "±" not in page and "[4]" not in page and "over seeds" not in page
+    command = json.loads((tmp_path / "out" / "metrics.json").read_text())["sections"]["layout"]["results"]["command"]
+    assert f"--weights '{weights}'" in command and "--seeds 4" in command and "--limit 3" in command
 
 
 def test_refusals(data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import hmeg.evaluation.can
 from hmeg.cli import main
 from hmeg.evaluation.study import AUGMENTED, REAL, SIZES, StudySettings, run_study
-from hmeg.evaluation.study_report import summary
+from hmeg.evaluation.study_report import study_section, summary
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.signals import EXIT_STATUS, Interrupted
 
@@ -116,15 +116,34 @@ def places(folder: Path) -> list[object]:
 def test_command_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "tiny", {"growth": 6, "layers": 2, "hidden": 24, "attention": 24, "counting": 16})
     options = ["--seeds", "3", "--steps", 2, "--batch-size", 4, "--size", "tiny", "--device", "cpu"]
-    result = evaluate(*places(folder), *options, "--out", tmp_path / "out")
+    (tmp_path / "real images").symlink_to(folder / "real")
+    given = ["--real", tmp_path / "real images", *places(folder)[2:]]
+    result = evaluate(*given, *options, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["sections"]["study"]["results"]
     assert found["seeds"] == [3] and set(found["runs"]) == {REAL, AUGMENTED}
     assert found["summary"]["exprate"]["real"] == found["runs"][REAL][0]["exprate"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Fewer than three seeds" in page and "real + generated" in page
-    again = evaluate(*places(folder), *options, "--out", tmp_path / "out")
+    assert "One seed: its spread is not known" in page and "real + generated" in page and "±" not in page
+    assert (
+        "Expression rates, seed 3" in page
+        and "neither trimmed nor shrunk" in page
+        and f"torch {torch.__version__}" in page
+    )
+    assert f"--real '{tmp_path / 'real images'}'" in found["command"] and "--device cpu" in found["command"]
+    assert found["versions"]["torch"] == torch.__version__
+    again = evaluate(*given, *options, "--out", tmp_path / "out")
     assert again.exit_code == 0 and "finished before" in again.stderr
+
+
+def test_what_is_done_to_images_is_said() -> None:
+    others = ("within_1", "within_2", "within_3", "token_errors", "counting_mae", "counting_mse")
+    run = {"exprate": 0.5, **dict.fromkeys(others, 0.5), "training_images": 9, "expressions": 5}
+    settings = {"size": "tiny", "steps": 2, "batch_size": 4, "limit": 5, "trim": 8, "shrink": 2}
+    runs = {arm: [{**run, "seed": seed} for seed in (0, 1, 2)] for arm in (REAL, AUGMENTED)}
+    text = study_section(runs, settings, "hmeg")._blocks[0]["text"]
+    assert "seeds 0, 1, 2" in text and "± is the standard deviation" in text and "(the first ones: --limit)" in text
+    assert "cut to the ink and 8 pixels around it (trim 8) and made smaller 2 times a side (shrink 2)" in text
 
 
 def test_stopped_on_request(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

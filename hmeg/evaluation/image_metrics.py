@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hmeg import __version__
 from hmeg.graph import SymbolGraph
 from hmeg.streams import Purpose, stream
 
@@ -28,7 +26,6 @@ from .sliced_wasserstein import MOST_IMAGES, sliced_wasserstein
 
 LOWER, HIGHER = "lower is closer", "higher is better"
 _GEOMETRY_SIDE = 32
-_LIBRARIES = ("torch", "torchmetrics", "gudhi", "scipy", "numpy", "pillow")
 _SSIM_BATCH = 16
 
 
@@ -85,13 +82,7 @@ class ImageMeasures:
     pairs: int
     pair_rule: str
     settings: dict[str, Any]
-    versions: dict[str, str]
     measures: list[Measure] = field(default_factory=list)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that the numbers come from."""
-    return {"hmeg": __version__, **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
 def fitted(image: np.ndarray, size: int) -> np.ndarray:
@@ -341,7 +332,6 @@ def measure_images(
         pairs=len(pairs.rows),
         pair_rule=pairs.rule,
         settings=asdict(settings),
-        versions=versions(),
     )
     work = _Measurement(sets[0], sets[1], settings, tell)
     found.measures += work.inception(inception)

@@ -22,10 +22,14 @@ _READING = (
 
 
 def image_section(
-    found: ImageMeasures, shown: Sequence[tuple[np.ndarray, np.ndarray, str]], name: str, command: str
+    found: ImageMeasures,
+    shown: Sequence[tuple[np.ndarray, np.ndarray, str]],
+    name: str,
+    inputs: Sequence[str],
+    command: str,
 ) -> Section:
-    """The section ``images NAME``; a later one of the same name replaces it."""
-    section = Section(f"images {name}", f"Images: {name}", {"command": command, **asdict(found)})
+    """The section ``images NAME``; a later one of the same name replaces it. inputs: where both sets are."""
+    section = Section(f"images {name}", f"Images: {name}", {"inputs": list(inputs), **asdict(found)}, command)
     section.text(f"Real: {found.real}. Generated: {found.generated}.")
     size, seed = found.settings["size"], found.settings["seed"]
     section.text(
@@ -51,8 +55,6 @@ def image_section(
     section.figure(_levels(found.measures), "Sliced Wasserstein distance by the resolution of the pyramid's level")
     section.text("Above the real image, below it the generated one:")
     section.gallery([(_stacked(*pictures), label or "not the same expression") for *pictures, label in shown])
-    libraries = ", ".join(f"{library} {version}" for library, version in found.versions.items())
-    section.text(f"Command: {command}. Versions: {libraries}.")
     return section
 
 

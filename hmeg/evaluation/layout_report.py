@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -32,10 +33,16 @@ def _shown(value: tuple[float, float], percent: bool = False) -> str:
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread else "") + unit
 
 
+def _of_noise(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"Seed of the noise: {seeds[0]}; one alone has no spread."
+    return f"Seeds of the noise: {', '.join(map(str, seeds))}; spreads (±) are standard deviations over them."
+
+
 def layout_section(
     scores: Mapping[str, Sequence[LayoutScore]],
     drawn: Sequence[tuple[SymbolGraph, Mapping[str, np.ndarray]]],
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     command: str,
 ) -> Section:
     """The section ``layout``.
@@ -45,11 +52,11 @@ def layout_section(
     settings  data, seeds, overlap
     """
     results = {name: [asdict(score) for score in of_source] for name, of_source in scores.items()}
-    section = Section("layout", "Layout", {"command": command, **settings, "scores": results})
+    section = Section("layout", "Layout", {**settings, "scores": results}, command)
     first = next(iter(scores.values()))[0]
     section.text(
         f"{first.symbols:,} symbols, {first.relations:,} relations and {first.pairs:,} pairs of symbols that real "
-        f"boxes keep apart. Seeds of the noise: {settings['seeds']}; spreads (±) are standard deviations over them."
+        f"boxes keep apart. {_of_noise(settings['seeds'])}"
     )
     section.text(
         "IoU: intersection over union with the real box, mean over symbols. It asks for the very place one writer "
@@ -87,10 +94,11 @@ def layout_section(
         ],
     )
     bars = {name: [_across(s, "iou_of", kind) for kind in kinds] for name, s in judged.items()}
-    section.figure(grouped_bars(kinds, bars, "mean IoU"), "IoU by relation, mean and spread over seeds")
+    several = len(settings["seeds"]) > 1
+    shows = "mean and spread over seeds" if several else f"seed {settings['seeds'][0]}"
+    section.figure(grouped_bars(kinds, bars, "mean IoU"), f"IoU by relation, {shows}")
     for graph, boxes in drawn:
         section.picture(picture(graph, boxes), f"{graph.latex or ' '.join(graph.symbols)}: {', '.join(boxes)}")
-    section.text(f"Command: {command}.")
     return section
 
 

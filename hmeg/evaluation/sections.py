@@ -17,6 +17,8 @@ from PIL import Image
 from hmeg.files import write_whole
 from hmeg.reports import Page
 
+from .versions import versions
+
 METRICS, REPORT, PICTURES = "metrics.json", "report.html", "pictures"
 VERSION = "hmeg-metrics-1"
 
@@ -28,13 +30,16 @@ class Section:
 
     key      of the section in metrics.json; a section of the same key is replaced
     title    its heading
-    results  what programs read: anything JSON can hold
-    Then pieces, in the order they are shown; pictures are kept as files beside the report. :meth:`save` writes all.
+    results  what programs read: anything JSON can hold; ``command`` and ``versions`` of libraries are added
+    command  what to type to get the same again
+    Then pieces, in the order they are shown; pictures are kept as files beside the report. :meth:`save` writes all, and
+    ends the section with command and versions.
     """
 
-    def __init__(self, key: str, title: str, results: dict[str, Any]) -> None:
+    def __init__(self, key: str, title: str, results: Mapping[str, Any], command: str) -> None:
         check_key(key)
-        self.key, self.title, self.results = key, title, results
+        self.key, self.title, self.command, self.versions = key, title, command, versions()
+        self.results = {"command": command, "versions": self.versions, **results}
         self._blocks: list[dict[str, Any]] = []
         self._files: dict[str, bytes] = {}
 
@@ -84,7 +89,9 @@ class Section:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for name, content in self._files.items():
             write_whole(folder / PICTURES / name, content)
-        sections[self.key] = {"title": self.title, "results": self.results, "blocks": self._blocks}
+        libraries = ", ".join(f"{library} {version}" for library, version in self.versions.items())
+        last = {"text": f"Command: {self.command}. Versions: {libraries}."}
+        sections[self.key] = {"title": self.title, "results": self.results, "blocks": [*self._blocks, last]}
         text = json.dumps({"version": VERSION, "sections": sections}, indent=1, allow_nan=False)
         write_whole(folder / METRICS, (text + "\n").encode())
         for name in before - self._files.keys():
@@ -103,6 +110,18 @@ def check_key(key: str) -> None:
     """``ValueError`` for what cannot name a section (files are named by it)."""
     if not key.isprintable() or any(character in key for character in "/\\:") or not 1 <= len(key) <= 100:
         raise ValueError(f"a section's name has 1 to 100 characters and no slash or colon, got {key!r}")
+
+
+def check_inputs(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
+    """``ValueError`` if the folder has a section of that key whose results are of other inputs, by name.
+
+    For keys that nobody chose: they are made of names of files, and two files may have one name.
+    """
+    there = read_sections(folder).get(key, {}).get("results", {})
+    others = {name: there[name] for name, value in inputs.items() if there.get(name, value) != value}
+    if others:
+        said = "; ".join(f"{name} {there}" for name, there in others.items())
+        raise ValueError(f"{folder / REPORT} has a section {key!r} already, of other data ({said}); give a --name")
 
 
 def read_sections(folder: Path) -> dict[str, Any]:

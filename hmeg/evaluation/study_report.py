@@ -44,23 +44,42 @@ def _shown(measure: str, mean: float, spread: float, sign: bool = False) -> str:
     return text + (f" ± {factor * spread:.2f}" if spread else "") + unit
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _first(limit: int) -> str:
+    return " (the first ones: --limit)" if limit else ""
+
+
+def _prepared(settings: Mapping[str, Any]) -> str:
+    """What is done to images before they are learned or read, in a sentence."""
+    trim, shrink = settings["trim"], settings["shrink"]
+    done = [f"cut to the ink and {trim} pixels around it (trim {trim})"] if trim >= 0 else []
+    done += [f"made smaller {shrink} times a side (shrink {shrink})"] if shrink > 1 else []
+    return f"Images are {' and '.join(done) or 'taken as they are, neither trimmed nor shrunk'}."
+
+
 def study_section(
     results: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, Any], command: str
 ) -> Section:
-    """The section ``study``: settings (texts and numbers) and results go to metrics.json as they are."""
+    """The section ``study``: settings and results go to metrics.json as they are.
+
+    settings  size, steps, batch_size, seeds, limit; trim and shrink of :class:`hmeg.evaluation.can.Preparation`
+    """
     found = summary(results)
-    section = Section(
-        "study", "Augmentation study", {"command": command, **settings, "summary": found, "runs": results}
-    )
+    section = Section("study", "Augmentation study", {**settings, "summary": found, "runs": results}, command)
     real, augmented = results[REAL], results[AUGMENTED]
     section.text(
         f"A CAN trained on {real[0]['training_images']:,} real images beside one trained on them and on generated "
         f"ones, {augmented[0]['training_images']:,} together: size {settings['size']}, {settings['steps']:,} steps of "
-        f"{settings['batch_size']} images, seeds {', '.join(str(run['seed']) for run in real)}. Both read the same "
-        f"{real[0]['expressions']:,} validation images. ± is the standard deviation over seeds; the difference is "
-        "taken between runs of one seed."
+        f"{settings['batch_size']} images, {_seeds([run['seed'] for run in real])}. {_prepared(settings)} Both read "
+        f"the same {real[0]['expressions']:,} validation images{_first(settings['limit'])}. The difference is taken "
+        f"between runs of one seed{'; ± is the standard deviation over seeds' if len(real) > 1 else ''}."
     )
-    if len(real) < 3:
+    if len(real) == 1:
+        section.text("One seed: its spread is not known, and a difference says little.")
+    elif len(real) < 3:
         section.text("Fewer than three seeds: the spread says little, and so does a difference.")
     section.table(
         ["measure", "better", REAL, AUGMENTED, "difference"],
@@ -79,7 +98,8 @@ def study_section(
         arm: [(100 * found[m][key], 100 * found[m][f"{key}_spread"]) for m in _RATES]
         for arm, key in ((REAL, "real"), (AUGMENTED, "augmented"))
     }
-    section.figure(grouped_bars(list(_RATES.values()), bars, "% of expressions"), "Expression rates, spread over seeds")
+    shows = "mean and spread over seeds" if len(real) > 1 else f"seed {real[0]['seed']}"
+    section.figure(grouped_bars(list(_RATES.values()), bars, "% of expressions"), f"Expression rates, {shows}")
     section.text("Every run:")
     section.table(
         ["learned from", "seed", *(_MEASURES[m] for m in _MEASURES)],
@@ -89,5 +109,4 @@ def study_section(
             for run in results[arm]
         ],
     )
-    section.text(f"Command: {command}.")
     return section

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .given import command_line
+
 _set = click.Path(path_type=Path)  # which may lead into an archive
 _CAN = "can:"
 
@@ -111,11 +113,14 @@ def command(
         from hmeg.evaluation.image_report import image_section
         from hmeg.evaluation.image_sets import open_images
         from hmeg.evaluation.inception import load_inception
-        from hmeg.evaluation.sections import check_key, read_sections
+        from hmeg.evaluation.sections import check_inputs, check_key, read_sections
 
         called = name or generated.resolve().name
         check_key(f"images {called}")
+        inputs = [str(real), str(generated)]
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
+        if name is None:
+            check_inputs(out, f"images {called}", {"inputs": inputs})
         device = str(select_device(device))
         settings = ImageSettings(size, count, seed, geometry_trials, device)
         inception = None if inception_weights is None else load_inception(inception_weights).to(device)
@@ -124,19 +129,12 @@ def command(
         found, shown = measure_images(
             *sets, settings, inception, extractors, tell=lambda step: click.echo(f"{step} ...", err=True)
         )
-        arguments = " ".join(
-            f"{option} {value}"
-            for option, value in (
-                ("--size", size),
-                ("--count", count),
-                ("--seed", seed),
-                ("--geometry-trials", geometry_trials),
-            )
-        )
-        given = f"hmeg evaluate images {real} {generated} {arguments}"
-        given += f" --inception-weights {inception_weights.name}" if inception_weights else ""
-        given += "".join(f" --features {_CAN}{path.name}" for path in features)
-        report = image_section(found, shown, called, given).save(out)
+        given = command_line(
+            "images", real, generated, name=name, size=size, count=count, seed=seed, device=device,
+            geometry_trials=geometry_trials, inception_weights=inception_weights,
+            features=[f"{_CAN}{path}" for path in features],
+        )  # fmt: skip
+        report = image_section(found, shown, called, inputs, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for measure in found.measures:

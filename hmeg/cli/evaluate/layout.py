@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .given import command_line
 from .numbers import number_list
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ def command(
             for row in range(0, len(graphs), step)
         ]
         settings = {"data": data.name, "expressions": len(graphs), "seeds": list(seeds), "overlap": overlap}
-        others = "".join(f" --compare {name}" for name in compare)
-        given = f"hmeg evaluate layout --weights {weights}{others} --data {data} --seeds {','.join(map(str, seeds))}"
-        given += f" --overlap {overlap}" + (f" --limit {limit}" if limit else "")
+        given = command_line(
+            "layout", weights=weights, compare=compare, data=data, seeds=",".join(map(str, seeds)), overlap=overlap,
+            limit=limit,
+        )  # fmt: skip
         report = layout_section(scores, drawn[:_PICTURES], settings, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

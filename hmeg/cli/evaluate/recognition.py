@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from .given import command_line
+
 
 @click.command()
 @click.option(
@@ -28,6 +30,10 @@ import click
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
     help="Add the scores to the report of this folder (report.html, metrics.json), as other `hmeg evaluate` do.",
+)
+@click.option(
+    "--name",
+    help="With --report: what the section is called.  [default: the names of run and data]",
 )
 @click.option(
     "--worst",
@@ -64,6 +70,7 @@ def command(
     data: tuple[str, ...],
     out: Path | None,
     report: Path | None,
+    name: str | None,
     worst_count: int,
     words: Path | None,
     batch_size: int | None,
@@ -91,8 +98,9 @@ def command(
     from tqdm import tqdm
 
     from hmeg.evaluation.can import evaluate_recognition
-    from hmeg.evaluation.recognition_report import recognition_section
-    from hmeg.evaluation.sections import check_key, read_sections
+    from hmeg.evaluation.can.checkpoint import file_of
+    from hmeg.evaluation.recognition_report import default_name, notes, recognition_section
+    from hmeg.evaluation.sections import check_inputs, check_key, read_sections
     from hmeg.training.checkpoints import write_atomically
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
@@ -104,19 +112,29 @@ def command(
         bar.update(done - bar.n)
 
     try:
+        called = name or default_name(checkpoint, data)
         if report is not None:
             # before anything is computed: a folder of somebody else's is refused
-            check_key(f"recognition {checkpoint.name}")
+            check_key(f"recognition {called}")
             read_sections(report)
+            if name is None:
+                inputs = {"checkpoint": str(checkpoint), "data": list(data)}
+                check_inputs(report, f"recognition {called}", inputs)
+        file = str(file_of(checkpoint))
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)  # before anything is computed, too
         found = evaluate_recognition(
             checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
         )
+        found |= {"file": file, "limit": limit}
         if out is not None:
             text = json.dumps(found, indent=1) + "\n"
             write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
-        page = None if report is None else recognition_section(found, checkpoint.name).save(report)
+        given = command_line(
+            "recognition", checkpoint=checkpoint, data=data, name=name, words=words, batch_size=batch_size, limit=limit,
+            device=found["device"], precision=precision,
+        )  # fmt: skip
+        page = None if report is None else recognition_section(found, called, given).save(report)
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError) as error:
@@ -127,6 +145,8 @@ def command(
         if bar is not None:
             bar.close()
     click.echo(_table(found))
+    for sentence in notes(found):
+        click.echo(sentence)
     if worst is not None:
         click.echo(f"scores: {out}; worst readings: {worst}")
     if page is not None:
@@ -139,8 +159,4 @@ def _table(found: dict[str, Any]) -> str:
         lines.append(f"  {text:10}{found[name]:8.2%}")
     lines.append(f"  {'tokens off':10}{found['token_errors']:8.2%}")
     lines.append(f"  {'counting':10}{found['counting_mae']:8.4f} MAE  {found['counting_mse']:.4f} MSE (root)")
-    if found["unknown_tokens"]:
-        unknown = ", ".join(f"{token} ({count})" for token, count in found["unknown_tokens"].items())
-        lines.append(f"labels with tokens that the dictionary lacks, never read right: {unknown}")
-    lines += found["left_out"]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .given import command_line
 from .numbers import number_list
 
 _STEPS = {"tiny": 300, "full": 265_000}
@@ -71,6 +72,7 @@ def command(
 
     try:
         require_libraries()
+        from hmeg.devices import select_device
         from hmeg.evaluation.can.settings import CanTrainingConfig
         from hmeg.evaluation.sections import read_sections
         from hmeg.evaluation.study import SIZES, StudySettings, run_study
@@ -78,14 +80,18 @@ def command(
 
         read_sections(out)  # before anything is computed: a folder of somebody else's is refused
         chosen = steps or _STEPS[size]
+        used = str(select_device(device))
         config = CanTrainingConfig(steps=chosen, batch_size=batch_size, device=device, keep=1, **SIZES[size])
         settings = StudySettings(real, generated, validation, seeds, config, limit)
         results = run_study(settings, out, tell=lambda text: click.echo(text, err=True))
-        given = (
-            f"hmeg evaluate study --real {real} --generated {generated} --validation {validation} --seeds "
-            f"{','.join(map(str, seeds))} --steps {chosen} --size {size} --batch-size {batch_size} --limit {limit}"
-        )
-        facts = {"size": size, "steps": chosen, "batch_size": batch_size, "seeds": list(seeds), "limit": limit}
+        given = command_line(
+            "study", real=real, generated=generated, validation=validation, seeds=",".join(map(str, seeds)),
+            steps=chosen, size=size, batch_size=batch_size, limit=limit, device=used,
+        )  # fmt: skip
+        facts = {
+            "size": size, "steps": chosen, "batch_size": batch_size, "seeds": list(seeds), "limit": limit,
+            "trim": config.trim, "shrink": config.shrink, "device": used,
+        }  # fmt: skip
         report = study_section(results, facts, given).save(out)
     except Interrupted as stopped:
         click.echo(f"{stopped}; the same command goes on", err=True)

@@ -70,7 +70,7 @@ def load(
     words   dictionary file, for checkpoints that hold none (the authors' do not)
     Nothing in the file is run. ValueError of one line, naming the file, for one that is foreign, damaged or misfitting.
     """
-    file = _file_of(Path(path))
+    file = file_of(Path(path))
     where = select_device(device)
     content = read_pickle(file)
     if isinstance(content.get("objects"), Mapping):  # a checkpoint to go on from
@@ -93,7 +93,8 @@ def load(
     return Recogniser(model.to(where), dictionary, preparation, precision)
 
 
-def _file_of(path: Path) -> Path:
+def file_of(path: Path) -> Path:
+    """The file that :func:`load` reads for ``path``."""
     if not path.is_dir():
         return path
     for name in (BEST, LAST):
