@@ -103,6 +103,60 @@ def test_digest_follows_the_labels(tmp_path: Path) -> None:
     assert open_data(one).digest != open_data(other).digest
 
 
+def write_form(folder: Path, form: str, image: np.ndarray) -> Path:
+    """One labelled image in a form that recognisers learn from."""
+    target = io.BytesIO()
+    Image.fromarray(image).save(target, format="PNG")
+    png, record = target.getvalue(), json.dumps({"image": "a.png", "tokens": ["x"]}).encode()
+    folder.mkdir(parents=True)
+    if form == "folder":
+        (folder / "a.png").write_bytes(png)
+        (folder / "labels.jsonl").write_bytes(record + b"\n")
+    elif form == "webdataset":
+        with tarfile.open(folder / "0.tar", "w") as archive:
+            for name, content in (("a.png", png), ("a.json", record)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    elif form == "can":
+        (folder / "train_images.pkl").write_bytes(pickle.dumps({"a": image}))
+        (folder / "train_labels.txt").write_text("a x\n")
+    elif form == "comer":
+        with zipfile.ZipFile(folder / "data.zip", "w") as archive:
+            archive.writestr("data/train/img/a.png", png)
+            archive.writestr("data/train/caption.txt", "a x\n")
+    else:
+        write_prepared(folder / "set", [{"name": "a", "latex": "x", "symbols": ["x"], "relations": []}])
+        (folder / "set" / "images" / "a.png").write_bytes(png)
+        return folder / "set"
+    return folder
+
+
+@pytest.mark.parametrize("form", ["folder", "webdataset", "can", "comer", "prepared"])
+def test_images_digest_follows_every_pixel(tmp_path: Path, form: str) -> None:
+    one = drawn("x")
+    other = one.copy()
+    other[3, 5] ^= 1
+    found = [open_data(write_form(tmp_path / str(i), form, im)) for i, im in enumerate((one, one.copy(), other))]
+    assert len({data.digest for data in found}) == 1
+    assert found[0].images_digest == found[1].images_digest != found[2].images_digest
+
+
+def test_images_of_another_shape_are_others(tmp_path: Path) -> None:
+    """A pickle holds nothing but the pixels, which are the same here."""
+    white = np.full((4, 6), 255, np.uint8)
+    found = [open_data(write_form(tmp_path / str(i), "can", white.reshape(-1, i))) for i in (4, 6)]
+    assert found[0].images_digest != found[1].images_digest
+
+
+def test_reading_hashes_no_image(tmp_path: Path) -> None:
+    data = open_data(write_run(tmp_path / "run"))
+    (tmp_path / "run" / "000001.png").unlink()
+    np.testing.assert_array_equal(data.image(0), drawn(LABELS[0]))
+    with pytest.raises(ValueError, match=r"000001\.png: No such file"):
+        _ = data.images_digest
+
+
 def test_unknown_tokens_and_long_expressions_are_reported(tmp_path: Path) -> None:
     data = open_data(write_run(tmp_path / "run", ("x", r"\hat { x }", "y \\hat \\vec", "x + x ^ { x }")))
     assert data.unknown_tokens(default_words()) == {"\\hat": 2, "\\vec": 1}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from can_samples import LABELS, TINY, drawn, write_can, write_run
+from PIL import Image
 from training_data import log
 
 from hmeg.evaluation.can import evaluate_recognition, load, train_can
@@ -182,10 +183,25 @@ def test_a_run_goes_on_with_its_own_data_and_dictionary_only(data: Path, tmp_pat
     with pytest.raises(ValueError, match="holds a run already"):
         train_can(data, tmp_path / "run", TINY)
     other = write_run(tmp_path / "other", LABELS[:5])
-    with pytest.raises(ValueError, match="other data: data set changed"):
+    with pytest.raises(ValueError, match="other data: data set, images changed"):
         train_can(other, tmp_path / "run", TINY, resume=True)
     with pytest.raises(ValueError, match="hidden was 24, now 16"):
         train_can(data, tmp_path / "run", replace(TINY, hidden=16), resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_images_of_the_same_names(tmp_path: Path) -> None:
+    data = write_run(tmp_path / "data")
+    train_can(data, tmp_path / "run", TINY)
+    picture = drawn(LABELS[5]).copy()
+    picture[3, 5] ^= 1
+    Image.fromarray(picture).save(data / "000005.png")
+    with pytest.raises(ValueError, match="other data: images changed"):
+        train_can(data, tmp_path / "run", TINY, resume=True)
+    path = tmp_path / "run" / "checkpoint-00000004.pt"
+    state = torch.load(path, weights_only=True)
+    del state["data"]["images"]  # as it was before images were looked at
+    torch.save(state, path)
+    train_can(data, tmp_path / "run", TINY, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_pairs(runs: dict[str, Path], prepared_data: Path) -> None:
     for entry in run.entries:
         assert entry.label  # names alike, labels not: no pair by name
     other = run.part([0, 1, 2])
-    other.entries = [Entry(n.name, e.read, e.known) for n, e in zip(run.entries, turned.entries, strict=True)]
+    other.entries = [Entry(n.name, e.read, e.known, e.stored) for n, e in zip(run.entries, turned.entries, strict=True)]
     assert pair(run, other).rule == "images of the same expression, in order"
 
 

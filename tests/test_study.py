@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from can_samples import LABELS, TINY, write_run
 from click.testing import CliRunner, Result
+from PIL import Image
 
 import hmeg.evaluation.can
 from hmeg.cli import main
@@ -81,6 +84,21 @@ def test_finished_runs_are_not_repeated(folder: Path, tmp_path: Path, trained: l
     (tmp_path / "whole" / "study" / "real-seed0" / "result.json").write_text("{")
     with pytest.raises(ValueError, match=r"result\.json is damaged"):
         run_study(settings(folder), tmp_path / "whole")
+
+
+@pytest.mark.parametrize("changed", ["real", "generated", "validation"])
+def test_images_generated_anew_are_other_data(folder: Path, tmp_path: Path, changed: str) -> None:
+    """The same names and labels, one pixel of one image: nothing that was finished counts for it."""
+    for name in ("real", "generated", "validation"):
+        shutil.copytree(folder / name, tmp_path / name)
+    given = replace(settings(tmp_path), seeds=(0,))
+    run_study(given, tmp_path / "out")
+    image = tmp_path / changed / "000002.png"
+    pixels = np.array(Image.open(image))
+    pixels[3, 5] ^= 1
+    Image.fromarray(pixels).save(image)
+    with pytest.raises(ValueError, match=r"result\.json comes from other data or settings"):
+        run_study(given, tmp_path / "out")
 
 
 def test_summary_by_hand() -> None:

@@ -71,8 +71,9 @@ def run_study(
     for arm in (REAL, AUGMENTED):
         data = open_data(settings.places(arm))
         data.leave_out(words, config.max_symbols)
-        counts[arm], digests[arm] = len(data), data.digest
-    digests["validation"] = open_data([settings.validation]).digest
+        counts[arm], digests[arm] = len(data), [data.digest, data.images_digest]
+    validation = open_data([settings.validation])
+    digests["validation"] = [validation.digest, validation.images_digest]
     warmup = min(_WARMUP_SHARE * config.steps, max(1, counts[REAL] // config.batch_size))
     results: dict[str, list[dict[str, Any]]] = {REAL: [], AUGMENTED: []}
     runs = [(seed, arm) for seed in settings.seeds for arm in (REAL, AUGMENTED)]
@@ -81,7 +82,7 @@ def run_study(
         per_pass = max(1, counts[arm] // config.batch_size)
         of_run = replace(config, seed=seed, warmup_epochs=warmup / per_pass)
         folder = out / _RUNS / f"{arm.replace(' ', '')}-seed{seed}"
-        fingerprint = _fingerprint(of_run, [digests[arm], digests["validation"], str(settings.limit)])
+        fingerprint = _fingerprint(of_run, [*digests[arm], *digests["validation"], str(settings.limit)])
         found = _finished(folder, fingerprint)
         if found is None:
             tell(f"run {number} of {len(runs)}: {arm}, seed {seed}, {counts[arm]} images, {config.steps} steps")

@@ -115,7 +115,8 @@ class TrainingRun:
 
     def _restore(self) -> None:
         state = load_checkpoint(self.out)
-        changed = [name for name, digest in self.data.items() if state.get("data", {}).get(name) != digest]
+        noted = state.get("data", {})  # what a run began without noting came to hmeg later
+        changed = [name for name, digest in self.data.items() if noted.get(name, digest) != digest]
         if changed:
             raise ValueError(f"{self.out} was trained on other data: {', '.join(changed)} changed since")
         try:

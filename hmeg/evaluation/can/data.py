@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ class RecognitionData:
     """Images with their tokens.
 
     names     of the expressions · tokens  of each, as text
-    digest    changes when what is in it does
+    digest    changes when names, tokens or their order do · images_digest  when images do, see :class:`Source`
     notes     what was left out, in sentences for people
     """
 
@@ -33,7 +34,11 @@ class RecognitionData:
         self._refresh()
         if not self._rows:
             raise ValueError(f"{', '.join(str(s.path) for s in self.sources)}: no labelled image there")
-        self.digest = hashlib.sha256(" ".join(source.digest for source in self.sources).encode()).hexdigest()
+        self.digest = _joined(source.digest for source in self.sources)
+
+    @cached_property
+    def images_digest(self) -> str:
+        return _joined(source.images_digest for source in self.sources)
 
     def _refresh(self) -> None:
         self.names = [source.names[row] for source, row in self._rows]
@@ -90,6 +95,10 @@ def open_data(places: Iterable[str | Path] | str | Path) -> RecognitionData:
     if not paths:
         raise ValueError("no data given")
     return RecognitionData([open_source(path) for path in paths])
+
+
+def _joined(digests: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _split(place: str | Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class Source:
     tokens    of each expression, as the file has them; of prepared data sets, as the graph is written
     left_out  expressions that have no LaTeX: text for people
     digest    changes when one of these does, and when a prepared data set is made otherwise
+    images_digest  changes when an image does. Worked out when first asked for: every image is read, none decoded
     ``ValueError``, naming it, for an image without a label.
     """
 
@@ -39,6 +41,13 @@ class Source:
             self.tokens.append(tokens)
             self._rows.append(row)
         self.digest = digest.hexdigest()
+
+    @cached_property
+    def images_digest(self) -> str:
+        digest = hashlib.sha256()
+        for row in self._rows:
+            digest.update(hashlib.sha256(self._images.entries[row].stored()).digest())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.names)

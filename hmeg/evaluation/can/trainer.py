@@ -110,7 +110,7 @@ class CanTrainer:
                 "facts": self.facts,
                 "best": self.best,
             },
-            {"data set": self.data.digest},
+            {"data set": self.data.digest, "images": self.data.images_digest},
             self.processes,
             resume,
         )

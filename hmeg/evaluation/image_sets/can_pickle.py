@@ -31,9 +31,13 @@ def open_can(path: Path) -> ImageSet:
     for name, array in images.items():
         found = tokens.get(name)
         label = Caption(found) if found is not None else WithoutTokens(lacks or f"{labels} has no line for {name!r}")
-        entries.append(Entry(name, partial(_itself, array), label))
+        entries.append(Entry(name, partial(_itself, array), label, partial(_stored, array)))
     return ImageSet(path, "CAN pickle", entries, inverted=False)
 
 
 def _itself(array: np.ndarray) -> np.ndarray:
     return array
+
+
+def _stored(array: np.ndarray) -> bytes:
+    return repr(array.shape).encode() + array.tobytes()

@@ -52,7 +52,8 @@ def open_comer(path: Path, split: str | None = None) -> ImageSet:
         found = tokens.get(name)
         lacks = WithoutTokens(f"{path / name} has no line in a {_CAPTIONS}")
         label = lacks if found is None else Caption(found)
-        entries.append(Entry(name if several else PurePosixPath(name).stem, partial(_read, path, name), label))
+        short = name if several else PurePosixPath(name).stem
+        entries.append(Entry(short, partial(_read, path, name), label, partial(_stored, path, name)))
     kind = "CoMER archive" if captions else "zip archive of images"
     return ImageSet(path, kind, entries, inverted=True if captions else None)
 
@@ -74,7 +75,11 @@ def _archive(path: Path, changed: int) -> zipfile.ZipFile:
 
 
 def _read(path: Path, name: str) -> np.ndarray:
+    return decode(_stored(path, name), f"{path}/{name}")
+
+
+def _stored(path: Path, name: str) -> bytes:
     try:
-        return decode(_bytes(_archive(path, path.stat().st_mtime_ns), name), f"{path}/{name}")
+        return _bytes(_archive(path, path.stat().st_mtime_ns), name)
     except (*_DAMAGE, OSError, KeyError) as error:
         raise ValueError(f"{path}/{name}: cannot be read ({error})") from None

@@ -20,16 +20,18 @@ _DARK, _LIGHT = 85, 170  # mean grey of images whose paper is beyond doubt: not 
 class Entry:
     """One image of a set, not read yet.
 
-    name   unique in its set
-    read   gives the image as it is stored: (H, W) uint8; ``ValueError``, naming it, if it cannot be read
-    known  what is said about it
+    name    unique in its set
+    read    gives the image as it is stored: (H, W) uint8; ``ValueError``, naming it, if it cannot be read
+    known   what is said about it
+    stored  gives the bytes that hold the image: they tell whether it is still the same, without decoding; errors as of
+            ``read``
 
     ``label`` and ``graph`` are worked out when first asked for: ``ValueError``, naming the place, if what is said makes
     no sense.
     """
 
-    def __init__(self, name: str, read: Callable[[], np.ndarray], known: Label) -> None:
-        self.name, self.read, self.known = name, read, known
+    def __init__(self, name: str, read: Callable[[], np.ndarray], known: Label, stored: Callable[[], bytes]) -> None:
+        self.name, self.read, self.known, self.stored = name, read, known, stored
 
     @cached_property
     def label(self) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from hmeg.evaluation.image_files import is_image_name, read_image
+from hmeg.evaluation.image_files import is_image_name, read_file, read_image
 
 from .can_pickle import PICKLE, open_can
 from .comer_zip import open_comer
@@ -64,7 +64,7 @@ def _open_folder(path: Path) -> ImageSet:
     images = sorted(file for file in path.iterdir() if is_image_name(file.name))
     if images:
         nothing = WithoutTokens(f"{path} is a folder of images without labels; labels come with {FORMS}")
-        entries = [Entry(file.name, partial(read_image, file), nothing) for file in images]
+        entries = [Entry(file.name, partial(read_image, file), nothing, partial(read_file, file)) for file in images]
         return ImageSet(path, "folder of images", entries)
     raise ValueError(f"{path}: no images found. It may be a folder of PNG, JPEG or BMP files, {FORMS}")
 

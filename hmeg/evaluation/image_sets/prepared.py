@@ -18,9 +18,9 @@ def open_prepared(folder: Path) -> ImageSet:
     for name in data.names:
         if not is_plain_name(name):
             raise ValueError(f"{folder / 'graphs.jsonl'}: {name!r} is no name of a file in {folder / 'images'}")
-    entries = [
-        Entry(name, partial(read_image, folder / "images" / f"{name}.png"), Drawn(graph))
-        for name, graph in zip(data.names, data.graphs, strict=True)
-    ]
+    entries = []
+    for name, graph in zip(data.names, data.graphs, strict=True):
+        image = folder / "images" / f"{name}.png"
+        entries.append(Entry(name, partial(read_image, image), Drawn(graph), partial(read_file, image)))
     settings = read_file(folder / "dataset.json")
     return ImageSet(folder, "prepared data set", entries, inverted=False, settings=settings)

@@ -29,7 +29,7 @@ def open_run(folder: Path) -> ImageSet:
         label = Record(record, text, place, partial(_size, folder / name))
         if name not in there:
             raise ValueError(f"{place}: there is no image {folder / name}")
-        entries.append(Entry(name, partial(read_image, folder / name), label))
+        entries.append(Entry(name, partial(read_image, folder / name), label, partial(read_file, folder / name)))
     return ImageSet(folder, "folder of hmeg generate", entries, inverted=False)
 
 

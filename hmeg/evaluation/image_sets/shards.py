@@ -32,7 +32,7 @@ def _entries(shard: Path, prefix: str) -> list[Entry]:
             continue
         image, place = members[suffix], f"{shard}/{sample}{suffix}"
         label = _label(shard, sample, members, image, place)
-        entries.append(Entry(prefix + sample, partial(_read, image, place), label))
+        entries.append(Entry(prefix + sample, partial(_read, image, place), label, image.read))
     return entries
 
 
