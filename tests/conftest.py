@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Before torch is imported: pytest's workers share the processors. Threads that wait for each other, as torch's do, take
+# many times as long where there are more of them than processors.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
+
 import torch
 
 # Before any Triton kernel is imported: without a GPU Triton's interpreter runs them.
