@@ -6,12 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from test_inception import saved
 
 from hmeg.cli import main
+from hmeg.evaluation.image_metrics import ImageSettings, _chosen
+from hmeg.evaluation.image_sets import open_images
 from hmeg.evaluation.sections import Section
 
 LEFT_OUT = {"FID", "KID", "Inception Score"}
@@ -88,6 +91,38 @@ def test_one_name_of_two_sets(data: Path, tmp_path: Path) -> None:
     found = json.loads((out / "metrics.json").read_text())["sections"]["images data"]["results"]
     assert found["inputs"] == [str(data), str(other)] and found["versions"]["torchmetrics"]
     assert f"images {data} '{other}' --name data" in found["command"] and "--device cpu" in found["command"]
+
+
+def test_pairs_are_drawn_first(tmp_path: Path) -> None:
+    """Three of forty images have a pair; eight are drawn of each set."""
+    random = np.random.default_rng(0)
+    sets = tmp_path / "real", tmp_path / "generated"
+    for number, folder in enumerate(sets):
+        folder.mkdir()
+        for row in range(40):
+            name = f"{row}" if row in (3, 21, 39) else f"{'rg'[number]}{row}"
+            Image.fromarray(random.integers(128, 256, (16, 16)).astype(np.uint8)).save(folder / f"{name}.png")
+    for seed in range(3):
+        settings = ImageSettings(count=8, seed=seed, size=16)
+        real, generated, pairs = _chosen(*(open_images(folder) for folder in sets), settings)
+        assert len(real) == len(generated) == 8 and pairs.rule == "images of the same name"
+        named = [(real.names[r], generated.names[g]) for r, g in pairs.rows]
+        assert sorted(named) == [(f"{row}.png", f"{row}.png") for row in (21, 3, 39)]
+    few = ImageSettings(count=4, size=16)
+    real, generated, pairs = _chosen(open_images(sets[0]), open_images(sets[0]), few)
+    assert pairs.rows == [(0, 0), (1, 1), (2, 2), (3, 3)] and real.names == generated.names
+    result = evaluate(*sets, "--out", tmp_path / "out", "--size", 16, "--count", 8)
+    assert result.exit_code == 0, result.output
+    assert measures(tmp_path / "out", "images generated")["SSIM", "pixels, over pairs"]["samples"].startswith("3 pairs")
+
+
+def test_why_there_are_no_pairs_is_said_of_the_whole_sets(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "images", tmp_path / "bare")
+    for number, path in enumerate(sorted((tmp_path / "bare").iterdir())):
+        path.rename(path.with_name(f"other{number}.png"))
+    assert evaluate(data, tmp_path / "bare", "--out", tmp_path / "out", "--size", 16, "--count", 4).exit_code == 0
+    reason = measures(tmp_path / "out", "images bare")["SSIM", "pixels, over pairs"]["left_out"]
+    assert reason == "no pairs: the sets have no names in common, and no labels on both sides"
 
 
 def test_pictures_of_a_replaced_section_go(tmp_path: Path) -> None:

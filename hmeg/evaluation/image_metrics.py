@@ -34,7 +34,7 @@ class ImageSettings:
     """How images are measured.
 
     size             all images are brought to this side in pixels: a power of two from 16 on
-    count            images of each set at most, drawn at random; 0: all
+    count            images of each set at most, drawn at random, those that have a pair first; 0: all
     seed             of that draw, of patches, directions, landmarks and subsets
     geometry_trials  choices of landmarks for the geometry score; 0 leaves it out
     device           of the networks; numbers differ by rounding between devices
@@ -126,22 +126,23 @@ def _load(images: ImageSet, size: int) -> _Loaded:
 
 
 def _chosen(real: ImageSet, generated: ImageSet, settings: ImageSettings) -> tuple[ImageSet, ImageSet, Pairs]:
-    """At most ``count`` images of each; pairs stay together."""
+    """At most ``count`` images of each: pairs first, then others."""
     pairs = pair(real, generated)
     if not settings.count:
         return real, generated, pairs
     random = stream(settings.seed, 1, Purpose.EVALUATION)
-    if len(pairs.rows) >= settings.count:
-        rows = sorted(random.choice(len(pairs.rows), settings.count, replace=False))
-        chosen = [pairs.rows[row] for row in rows]
-        left, right = (list(column) for column in zip(*chosen, strict=True))
-    else:
-        left, right = (
-            sorted(int(row) for row in random.choice(n, min(n, settings.count), replace=False))
-            for n in (len(real), len(generated))
-        )
-    real, generated = real.part(left), generated.part(right)
-    return real, generated, pair(real, generated)
+    kept = pairs.rows
+    if len(kept) >= settings.count:
+        kept = [kept[row] for row in sorted(random.choice(len(kept), settings.count, replace=False))]
+    chosen = []
+    for images, paired in ((real, [r for r, _ in kept]), (generated, [g for _, g in kept])):
+        others = sorted(set(range(len(images))).difference(paired))
+        more = min(len(others), settings.count - len(paired))
+        drawn = random.choice(len(others), more, replace=False) if more else []
+        chosen.append(sorted([*paired, *(others[row] for row in drawn)]))
+    places = [{row: place for place, row in enumerate(rows)} for rows in chosen]
+    rows = [(places[0][r], places[1][g]) for r, g in kept]
+    return real.part(chosen[0]), generated.part(chosen[1]), Pairs(rows, pairs.rule)
 
 
 def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     show_default=True,
     type=click.IntRange(0),
     metavar="N",
-    help="At most N images of each set, drawn at random; 0: all.",
+    help="At most N images of each set, drawn at random, pairs first; 0: all.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every random choice.")
 @click.option(
