@@ -138,8 +138,8 @@ def _chosen(real: ImageSet, generated: ImageSet, settings: ImageSettings) -> tup
     for images, paired in ((real, [r for r, _ in kept]), (generated, [g for _, g in kept])):
         others = sorted(set(range(len(images))).difference(paired))
         more = min(len(others), settings.count - len(paired))
-        drawn = random.choice(len(others), more, replace=False) if more else []
-        chosen.append(sorted([*paired, *(others[row] for row in drawn)]))
+        drawn = [others[row] for row in random.choice(len(others), more, replace=False)] if more else []
+        chosen.append(sorted([*paired, *drawn]))
     places = [{row: place for place, row in enumerate(rows)} for rows in chosen]
     rows = [(places[0][r], places[1][g]) for r, g in kept]
     return real.part(chosen[0]), generated.part(chosen[1]), Pairs(rows, pairs.rule)
