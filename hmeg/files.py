@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,35 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """The folders above ``path`` that do not exist, the deepest first."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those folders that are there and empty; give the deepest first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it is not there, or somebody has put something into it
+            folder.rmdir()
+
+
+def check_writable(path: Path) -> None:
+    """``ValueError``, naming file and folder, if no file can be made there. Nothing is left behind, folders neither.
+
+    For commands that work long before they write.
+    """
+    new = missing_folders(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=PART):
+            pass
+    except OSError as error:
+        reason = f"no file can be made in {path.parent} ({error.strerror})"
+        raise ValueError(f"{path.name} cannot be written: {reason}; choose another place") from None
+    finally:
+        remove_empty(new)
 
 
 class JsonLines:

@@ -175,6 +175,48 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
     assert (foreign / "metrics.json").read_text() == '{"mine": 1}' and not (tmp_path / "out").exists()
 
 
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("nothing is measured")
+
+    monkeypatch.setattr("hmeg.evaluation.image_metrics.measure_images", never)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pictures").write_text("mine")
+    for out, words in (
+        (tmp_path / "file" / "deep" / "out", "report.html cannot be written: no file can be made in"),
+        (tmp_path / ("n" * 300), "File name too long"),
+        (tmp_path / "out", f"no file can be made in {tmp_path / 'out' / 'pictures'}"),
+    ):
+        result = evaluate(data, data, "--out", out)
+        assert result.exit_code == 1 and words in result.stderr and len(result.stderr.splitlines()) == 1, result.output
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "out", "pictures"]
+
+
+def test_interrupted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--size", 32, "--geometry-trials", 0)
+    out = tmp_path / "out"
+    for place in ("image_metrics.measure_images", "sections.render"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"hmeg.evaluation.{place}", interrupted)
+            result = evaluate(data, data, "--out", out / "deep", *options)
+        assert result.exit_code == 1 and not out.exists()
+        assert result.stderr.splitlines()[-1] == "Error: interrupted; nothing was written"
+    assert evaluate(data, data, "--out", out, *options).exit_code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for name in ("data", "another"):
+        with monkeypatch.context() as patched:
+            patched.setattr("hmeg.evaluation.sections.render", interrupted)
+            assert evaluate(data, data, "--out", out, *options, "--seed", 3, "--name", name).exit_code == 1
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def interrupted(*arguments: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_missing_libraries_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hmeg.evaluation.extras._NEEDED", ("torchmetrics", "no_such_library"))
     result = evaluate(data, data, "--out", tmp_path / "out")

@@ -104,6 +104,30 @@ def test_the_section_says_what_was_read_and_how(folder: Path, tmp_path: Path) ->
     assert same["results"]["token_errors"] == found["token_errors"] and same["results"]["command"] == found["command"]
 
 
+def test_places_that_cannot_be_written_are_found_before_the_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError("nothing is read")
+
+    monkeypatch.setattr("hmeg.evaluation.can.evaluate_recognition", never, raising=False)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    (tmp_path / "R_worst").write_text("mine")
+    arguments = ["--checkpoint", folder / "a", "--data", folder / "all"]
+    for option, place, words in (
+        ("--report", file / "deep", "report.html cannot be written"),
+        ("--out", file / "R.json", f"R.json cannot be written: no file can be made in {file}"),
+        ("--out", tmp_path / "R.json", "worst.jsonl cannot be written"),
+    ):
+        result = read(*arguments, option, place)
+        assert result.exit_code == 1 and words in result.stderr, result.output
+        assert len(result.stderr.splitlines()) == 1 and "choose another place" in result.stderr
+    monkeypatch.undo()
+    result = read("--checkpoint", tmp_path / "file", "--data", folder / "all", "--out", tmp_path / "new" / "S.json")
+    assert result.exit_code == 1 and sorted(path.name for path in tmp_path.rglob("*")) == ["R_worst", "file"]
+
+
 def test_last_weights_were_not_chosen(folder: Path, tmp_path: Path) -> None:
     result = read("--checkpoint", folder / "b" / LAST, "--data", folder / "short words", "--report", tmp_path)
     assert result.exit_code == 0, result.output

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from hmeg.files import write_whole
+from hmeg.files import check_writable, missing_folders, remove_empty, write_whole
 from hmeg.reports import Page
 
 from .versions import versions
@@ -82,10 +82,29 @@ class Section:
     def save(self, folder: Path) -> Path:
         """Merges the section into the folder's metrics.json, makes report.html; returns the latter's path.
 
-        ``ValueError`` for a metrics.json that is not ours: nothing is written then.
+        ``ValueError`` for a metrics.json that is not ours: nothing is written then. Interrupted, or on a full disk, it
+        leaves the folder as it was.
         """
         sections = read_sections(folder)
         before = _pictures_of(sections.get(self.key, {}))
+        new = missing_folders(folder / PICTURES / "any")
+        places = [folder / METRICS, *(folder / PICTURES / name for name in self._files)]
+        there = {place: place.read_bytes() if place.exists() else None for place in places}
+        try:
+            report = self._write(folder, sections)
+        except BaseException:
+            for place, content in there.items():
+                if content is None:
+                    place.unlink(missing_ok=True)
+                elif place.read_bytes() != content:
+                    write_whole(place, content)
+            remove_empty(new)
+            raise
+        for name in before - self._files.keys():
+            (folder / PICTURES / name).unlink(missing_ok=True)
+        return report
+
+    def _write(self, folder: Path, sections: dict[str, Any]) -> Path:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for name, content in self._files.items():
             write_whole(folder / PICTURES / name, content)
@@ -94,8 +113,6 @@ class Section:
         sections[self.key] = {"title": self.title, "results": self.results, "blocks": [*self._blocks, last]}
         text = json.dumps({"version": VERSION, "sections": sections}, indent=1, allow_nan=False)
         write_whole(folder / METRICS, (text + "\n").encode())
-        for name in before - self._files.keys():
-            (folder / PICTURES / name).unlink(missing_ok=True)
         return render(folder)
 
 
@@ -110,6 +127,16 @@ def check_key(key: str) -> None:
     """``ValueError`` for what cannot name a section (files are named by it)."""
     if not key.isprintable() or any(character in key for character in "/\\:") or not 1 <= len(key) <= 100:
         raise ValueError(f"a section's name has 1 to 100 characters and no slash or colon, got {key!r}")
+
+
+def check_folder(folder: Path) -> None:
+    """``ValueError`` for a folder that cannot take a section: of somebody else's, or one nothing can be written to.
+
+    To be called before anything is computed; leaves nothing behind.
+    """
+    read_sections(folder)
+    check_writable(folder / REPORT)
+    check_writable(folder / PICTURES / REPORT)
 
 
 def check_inputs(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
@@ -129,8 +156,10 @@ def read_sections(folder: Path) -> dict[str, Any]:
     path = folder / METRICS
     try:
         found = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; choose another place") from None
     except ValueError:
         raise ValueError(f"{path} is not JSON; choose another --out or remove it") from None
     if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("sections"), dict):

@@ -113,12 +113,12 @@ def command(
         from hmeg.evaluation.image_report import image_section
         from hmeg.evaluation.image_sets import open_images
         from hmeg.evaluation.inception import load_inception
-        from hmeg.evaluation.sections import check_inputs, check_key, read_sections
+        from hmeg.evaluation.sections import check_folder, check_inputs, check_key
 
         called = name or generated.resolve().name
         check_key(f"images {called}")
         inputs = [str(real), str(generated)]
-        read_sections(out)  # before anything is computed: a folder of somebody else's is refused
+        check_folder(out)  # before anything is computed
         if name is None:
             check_inputs(out, f"images {called}", {"inputs": inputs})
         device = str(select_device(device))
@@ -137,6 +137,8 @@ def command(
         report = image_section(found, shown, called, inputs, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; nothing was written") from None
     for measure in found.measures:
         value = f"{measure.value:10.4g}" if measure.value is not None else f"{'-':>10}"
         floor = "" if measure.floor is None else f"   (halves of real: {measure.floor:.4g})"

@@ -74,10 +74,10 @@ def command(
         from hmeg.data.crohme import CrohmeDataset
         from hmeg.evaluation.layout_metrics import generated_layouts, score
         from hmeg.evaluation.layout_report import REAL, TYPESETTER, layout_section
-        from hmeg.evaluation.sections import read_sections
+        from hmeg.evaluation.sections import check_folder
         from hmeg.graph.typeset import typeset
 
-        read_sections(out)  # before anything is computed: a folder of somebody else's is refused
+        check_folder(out)  # before anything is computed
         graphs = CrohmeDataset(data).graphs[:limit]
         networks = {name: _load(name) for name in dict.fromkeys((weights, *compare))}
         real = [graph.boxes for graph in graphs if graph.boxes is not None]
@@ -99,6 +99,8 @@ def command(
         report = layout_section(scores, drawn[:_PICTURES], settings, given).save(out)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; nothing was written") from None
     for name, of_seed in scores.items():
         iou, new, wrong = (
             sum(getattr(s, key) for s in of_seed) / len(of_seed) for key in ("iou", "overlap", "violations")

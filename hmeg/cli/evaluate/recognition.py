@@ -99,8 +99,10 @@ def command(
 
     from hmeg.evaluation.can import evaluate_recognition
     from hmeg.evaluation.can.checkpoint import file_of
+    from hmeg.evaluation.can.worst import LINES
     from hmeg.evaluation.recognition_report import default_name, notes, recognition_section
-    from hmeg.evaluation.sections import check_inputs, check_key, read_sections
+    from hmeg.evaluation.sections import check_folder, check_inputs, check_key
+    from hmeg.files import check_writable
     from hmeg.training.checkpoints import write_atomically
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
@@ -114,20 +116,23 @@ def command(
     try:
         called = name or default_name(checkpoint, data)
         if report is not None:
-            # before anything is computed: a folder of somebody else's is refused
+            # before anything is computed
             check_key(f"recognition {called}")
-            read_sections(report)
+            check_folder(report)
             if name is None:
                 inputs = {"checkpoint": str(checkpoint), "data": list(data)}
                 check_inputs(report, f"recognition {called}", inputs)
         file = str(file_of(checkpoint))
         if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)  # before anything is computed, too
+            check_writable(out)
+        if worst is not None:
+            check_writable(worst / LINES)
         found = evaluate_recognition(
             checkpoint, data, device, batch_size, precision, words, limit, worst, worst_count, show
         )
         found |= {"file": file, "limit": limit}
         if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(found, indent=1) + "\n"
             write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
         given = command_line(

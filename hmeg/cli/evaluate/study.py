@@ -74,11 +74,11 @@ def command(
         require_libraries()
         from hmeg.devices import select_device
         from hmeg.evaluation.can.settings import CanTrainingConfig
-        from hmeg.evaluation.sections import read_sections
+        from hmeg.evaluation.sections import check_folder
         from hmeg.evaluation.study import SIZES, StudySettings, run_study
         from hmeg.evaluation.study_report import study_section
 
-        read_sections(out)  # before anything is computed: a folder of somebody else's is refused
+        check_folder(out)  # before anything is computed
         chosen = steps or _STEPS[size]
         used = str(select_device(device))
         config = CanTrainingConfig(steps=chosen, batch_size=batch_size, device=device, keep=1, **SIZES[size])
