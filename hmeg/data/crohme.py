@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.workers import follow_parent
 
 from .inkml import read_inkml
 from .render import render
@@ -175,7 +176,7 @@ def prepare(
     workers = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     with (
-        concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool,
+        concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool,
         open(out / "graphs.jsonl", "a", encoding="utf-8") as graphs_file,
         open(out / "refused.jsonl", "a", encoding="utf-8") as refused_file,
     ):
@@ -191,12 +192,15 @@ def prepare(
             refused_file.flush()
             progress(len(records))
 
-        for chunk in _chunks(jobs(), _CHUNK):
-            waiting.append(pool.submit(_prepare_chunk, chunk, images, settings))
-            if len(waiting) > 2 * workers:
+        try:
+            for chunk in _chunks(jobs(), _CHUNK):
+                waiting.append(pool.submit(_prepare_chunk, chunk, images, settings))
+                if len(waiting) > 2 * workers:
+                    record_oldest()
+            while waiting:
                 record_oldest()
-        while waiting:
-            record_oldest()
+        finally:
+            pool.shutdown(cancel_futures=True)  # interrupted, it ends what was begun and begins nothing more
     header.write_text(json.dumps({**description, **counts}, indent=1) + "\n")
     return PrepareReport(counts["written"], counts["refused"], len(done))
 

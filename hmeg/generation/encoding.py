@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,20 +44,3 @@ def varied_and_encoded(
         return None, encode(array)
     variation = varying().vary(augment, array, boxes, seed, index)  # imports torch, which other runs do not need here
     return variation, encode(variation.array)
-
-
-def follow_parent() -> None:
-    """First of all in a worker process: it lives as long as the process that started it, and leaves Ctrl-C to that.
-
-    Ctrl-C reaches all processes of a terminal, but one has to decide what happens. And a process that was killed tells
-    nobody: its workers would wait for work for ever.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is for processes that multiprocessing has started"
-    threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _exit_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)  # the main thread may wait in a pool's queue, which nothing else ends

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.workers import follow_parent
+
 from . import encoding
 from .augmentation.plan import NONE
 from .generator import Generator, Task
@@ -82,7 +84,7 @@ class Encoder:
         self._work = partial(encoding.varied_and_encoded, augment, encode)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = (
-            ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=encoding.follow_parent)
+            ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
             if workers
             else None
         )

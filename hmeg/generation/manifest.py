@@ -12,6 +12,7 @@ from hmeg.files import write_whole
 from .augmentation.plan import NONE
 
 MANIFEST = "manifest.json"
+_WAY_OUT = "choose another folder, or empty this one"
 VERSION = "hmeg-run-1"
 IMAGE_NOISE = "normal_noise"  # hmeg.ops.normal_noise; to be changed when that is
 FIRST_IMAGE_NOISE = "numpy"  # of runs that do not say
@@ -95,15 +96,15 @@ class Manifest:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise ValueError(f"{path} is no manifest of hmeg's: it is not JSON") from None
+            raise ValueError(f"{path} is no manifest of hmeg's: it is not JSON; {_WAY_OUT}") from None
         if not isinstance(values, dict) or values.pop("version", None) != VERSION:
-            raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION})")
+            raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION}); {_WAY_OUT}")
         try:
             settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, **values.pop("settings")})
             shards = [Shard(**shard) for shard in values.pop("shards")]
             manifest = Manifest(settings=settings, shards=shards, **values)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ValueError(f"{path} is damaged: {error}; {_WAY_OUT}") from None
         if [shard.number for shard in shards] != list(range(len(shards))):
-            raise ValueError(f"{path} is damaged: its shards are not numbered from 0")
+            raise ValueError(f"{path} is damaged: its shards are not numbered from 0; {_WAY_OUT}")
         return manifest
