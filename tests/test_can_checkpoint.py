@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import pickle
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from can_samples import tiny_config
+from PIL import Image
 
 from hmeg.evaluation.can import CanConfig, Preparation, load
 from hmeg.evaluation.can.checkpoint import Facts, save
@@ -17,6 +26,7 @@ from hmeg.evaluation.can.model import CAN
 from hmeg.evaluation.can.words import Words, default_words
 
 WORDS = Words(["eos", "sos", *(f"w{n}" for n in range(20))])
+WAY_OUT = "give a run of `hmeg train can`, its best.pt or last.pt, or a checkpoint of CAN's authors"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +104,10 @@ def test_what_is_no_checkpoint_is_refused(
         ({"weights": state}, "no tensors by name under the key 'model'"),
         ({"model": {}}, "no tensors by name"),
         ({"model": {"a": 1}}, "no tensors by name"),
-        ({"model": {"a": torch.zeros(3)}}, "decoder.embedding.weight is missing"),
+        (
+            {"model": {"a": torch.zeros(3)}},
+            r"CAN: decoder.embedding.weight is missing .*; give a run of `hmeg train can`",
+        ),
         ({"model": {**state, "decoder.embedding.weight": torch.zeros(3)}}, "of another shape"),
         ({"model": {**state, "decoder.encoder_feature_conv.weight": torch.zeros(3, 1, 1, 1)}}, "multiple of 4"),
         ({"model": fewer}, "do not fit together.*word_convert.bias"),
@@ -114,8 +127,65 @@ def test_what_is_no_checkpoint_is_refused(
     short.write_text("eos\nsos\na\n")
     with pytest.raises(ValueError, match=r"knows 22 words, .*short\.txt has 3"):
         load(write(tmp_path / "a.pt", {"model": state}), "cpu", short)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"none\.pt: No such file or directory; give a run of `hmeg train can`"):
         load(tmp_path / "none.pt", "cpu")
+
+
+@pytest.mark.filterwarnings("error")
+def test_files_of_other_kinds_are_called_what_they_are(model: CAN, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    image = np.full((9, 9), 255, np.uint8)
+
+    def pickled(protocol: int) -> bytes:
+        return pickle.dumps({"a": image}, protocol)
+
+    def kept(save_to: Callable[[io.BytesIO], object]) -> bytes:
+        target = io.BytesIO()
+        save_to(target)
+        return target.getvalue()
+
+    def tar(target: io.BytesIO) -> None:
+        with tarfile.open(fileobj=target, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("a.txt"))
+
+    def zipped(target: io.BytesIO) -> None:
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("data/train/caption.txt", "a x")
+
+    weights = {"model": {"a": torch.zeros(2)}}
+    whole = kept(lambda target: torch.save({"model": model.state_dict()}, target))
+    for content, problem in (
+        (b"", "an empty file"),
+        (b"eos\nsos\nx\n", "text"),
+        ("é".encode() * 300, "text"),
+        (bytes(100), "of a kind that is not known here"),
+        (np.random.default_rng(0).bytes(3000), "of a kind that is not known here"),
+        (kept(lambda target: Image.fromarray(image).save(target, format="PNG")), "a PNG image"),
+        (kept(lambda target: Image.fromarray(image).save(target, format="JPEG")), "a JPEG image"),
+        (gzip.compress(b"hallo"), "a gzip file"),
+        (kept(lambda target: np.save(target, image)), "a NumPy array"),
+        (kept(lambda target: np.savez(target, image)), "a zip archive that torch.save did not write"),
+        (kept(zipped), "a zip archive that torch.save did not write"),
+        (kept(tar), "a tar archive"),
+        (safetensors.torch.save({"a": torch.zeros(2)}), "a safetensors file"),
+        (pickled(4), "a pickle of protocol 4"),
+        (pickled(5), "a pickle of protocol 5"),
+        (pickled(3), "it asks for numpy"),
+        (pickle.dumps({"a": 1}, 2), "Invalid magic number"),
+        (
+            kept(lambda target: torch.save(weights, target, pickle_protocol=4)),
+            "save it again with torch.save's default",
+        ),
+        (whole[: len(whole) // 2], "its archive is damaged, or breaks off"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(problem)) as caught:
+            load(path, "cpu")
+        told = str(caught.value)
+        assert told.startswith(str(path)) and "\n" not in told and len(told) < 400, told
+        assert told.endswith(
+            "; give a run of `hmeg train can`, its best.pt or last.pt, or a checkpoint of CAN's authors"
+        )
 
 
 def test_truncated_and_changed_files_are_refused(model: CAN, tmp_path: Path) -> None:

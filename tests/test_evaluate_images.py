@@ -169,6 +169,7 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         ((data, data, "--name", "n" * 100), "1 to 100 characters"),
         ((data, data, "--out", foreign), "was not made by this version"),
         ((data, data, "--inception-weights", tmp_path / "x.pth"), "not a readable PyTorch checkpoint"),
+        ((data, data, "--features", "can:nosuch"), "nosuch: No such file or directory; give a run of `hmeg train can`"),
     ):
         result = evaluate(*arguments, *(() if "--out" in arguments else ("--out", tmp_path / "out")))
         assert result.exit_code == 1 and words in result.stderr and "Traceback" not in result.output, result.output

@@ -13,11 +13,13 @@ from training_data import IMAGE, LAYOUT
 
 from hmeg.cli import main
 from hmeg.data.crohme import CrohmeDataset
+from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.evaluation.layout_metrics import generated_layouts, overlaps, score, violated
 from hmeg.generation import load
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
+from hmeg.training.settings import settings_of, to_yaml
 from tests.tiny_model import save_tiny
 
 # Boxes around a subject's; y goes down.
@@ -143,10 +145,13 @@ def test_one_seed_has_no_spread(data: Path, tmp_path: Path) -> None:
 def test_refusals(data: Path, tmp_path: Path) -> None:
     ImageTrainer(data, tmp_path / "image", IMAGE).train()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "can").mkdir()
+    (tmp_path / "can" / "config.yaml").write_text(to_yaml(settings_of(CanTrainingConfig())))
     for arguments, words in (
         (("--weights", "nowhere", "--data", data), "no weights 'nowhere'"),
-        (("--weights", tmp_path / "empty", "--data", data), "does not hold the settings of a run"),
-        (("--weights", tmp_path / "image", "--data", data), "hmeg train image`, which places no symbols"),
+        (("--weights", tmp_path / "empty", "--data", data), "empty is no run of `hmeg train`, it has no config.yaml"),
+        (("--weights", tmp_path / "image", "--data", data), "is a run of `hmeg train image`; wanted is one of"),
+        (("--weights", tmp_path / "can", "--data", data), "can is a run of `hmeg train can`; wanted is one of"),
         (("--weights", "small", "--data", tmp_path / "empty"), "holds no prepared data set"),
     ):
         result = evaluate(*arguments, "--out", tmp_path / "out")

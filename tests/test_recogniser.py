@@ -100,4 +100,4 @@ def test_files_that_are_none_are_refused(data: Path, tmp_path: Path) -> None:
         load_recogniser(path)
     LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
     arguments = ["train", "pack", "--classifier", str(tmp_path / "layout"), "--out", str(path)]
-    assert "holds no weights of this model" in CliRunner().invoke(main, arguments).output
+    assert "wanted is one of `hmeg train classifier`" in CliRunner().invoke(main, arguments).output

@@ -22,7 +22,7 @@ from hmeg.training.checkpoints import checkpoints, load_checkpoint
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.order import Purpose, batch_indices, step_generator
-from hmeg.training.pack import pack_runs
+from hmeg.training.pack import layout_generator_of, pack_joint_run, pack_runs
 from hmeg.training.settings import LayoutTrainingConfig, LoopConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -183,8 +183,14 @@ def test_packing_what_is_no_run_says_so(tmp_path: Path) -> None:
 
 def test_packing_a_run_of_the_other_kind_is_one_line(data: Path, tmp_path: Path) -> None:
     LayoutTrainer(data, tmp_path / "layout", LayoutTrainingConfig(model="small", steps=1, batch_size=2)).train()
-    with pytest.raises(ValueError, match="holds no weights of this model") as caught:
+    with pytest.raises(ValueError, match="layout is a run of `hmeg train layout`; wanted is one of `hmeg train image`"):
         pack_runs(tmp_path / "layout", tmp_path / "layout", tmp_path / "out.safetensors")
+    with pytest.raises(ValueError, match="is a run of `hmeg train layout`; wanted is one of `hmeg train joint`"):
+        pack_joint_run(tmp_path / "layout", tmp_path / "out.safetensors")
+    settings = tmp_path / "layout" / "config.yaml"
+    settings.write_text(settings.read_text().replace("model: small", "model: base"))
+    with pytest.raises(ValueError, match="holds no weights of this model") as caught:
+        layout_generator_of(tmp_path / "layout")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
@@ -222,9 +228,7 @@ def test_bad_options_are_named(data: Path, tmp_path: Path, extra: list[str], mes
     assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
 
 
-def test_compiled_networks_learn_the_same(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled_networks_learn_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured by torch.compile, but run by its eager backend: generating code would take most of a minute."""
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
     plain, compiled = (

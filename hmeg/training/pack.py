@@ -21,25 +21,35 @@ from .paper import whiten_paper
 from .settings import FOLDERS
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    """A run's settings, fit to be published: of files and folders their names alone."""
+def _settings(run: Path, *trainers: str) -> dict[str, Any]:
+    """A run's settings, fit to be published: of files and folders their names alone.
+
+    ValueError if it is no run of ``hmeg train`` with one of these trainers.
+    """
+    wanted = " or ".join(f"`hmeg train {trainer}`" for trainer in trainers)
     try:
         settings: dict[str, Any] = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-        if settings["trainer"] != "classifier":
+        trainer = str(settings["trainer"])
+        if trainer in trainers and trainer != "classifier":
             settings["model"] = str(settings["model"])
+    except FileNotFoundError:
+        raise ValueError(f"{run} is no run of `hmeg train`, it has no {CONFIG}; wanted is one of {wanted}") from None
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{run / CONFIG} does not hold the settings of a run: {in_one_line(error)}") from error
+    if trainer not in trainers:
+        raise ValueError(f"{run} is a run of `hmeg train {trainer}`; wanted is one of {wanted}")
     return {name: Path(value).name if name in FOLDERS and value else value for name, value in settings.items()}
 
 
-def _load_average(run: Path, part: nn.Module) -> dict[str, Any]:
-    """Loads a run's averaged weights into ``part``; returns the run's settings and step."""
+def _load_average(run: Path, part: nn.Module, trainer: str) -> dict[str, Any]:
+    """Loads the averaged weights of a trainer's run into ``part``; returns the run's settings and step."""
+    settings = _settings(run, trainer)
     state = load_checkpoint(run)
     try:
         part.load_state_dict(state["objects"]["ema"]["weights"])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
-    return {**_settings(run), "step": int(state["step"])}
+    return {**settings, "step": int(state["step"])}
 
 
 def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
@@ -47,16 +57,14 @@ def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
-    settings = _settings(run)
-    if settings["trainer"] not in ("layout", "joint"):
-        raise ValueError(f"{run} is a run of `hmeg train {settings['trainer']}`, which places no symbols")
+    settings = _settings(run, "layout", "joint")
     config = ModelConfig.named(settings["model"])
     if settings["trainer"] == "joint":
         model = HMEG(config)
-        _load_average(run, model)
+        _load_average(run, model, "joint")
         return model.layout_generator, config
     network = LayoutGenerator(config)
-    _load_average(run, network)
+    _load_average(run, network, "layout")
     return network, config
 
 
@@ -67,8 +75,8 @@ def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = 
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
-    model = HMEG(ModelConfig.named(_settings(run)["model"]))
-    metadata = {"joint_training": json.dumps(_load_average(run, model)), "licence": licence}
+    model = HMEG(ModelConfig.named(_settings(run, "joint")["model"]))
+    metadata = {"joint_training": json.dumps(_load_average(run, model, "joint")), "licence": licence}
     _save(model, out, metadata, white_paper)
     return model
 
@@ -76,28 +84,26 @@ def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = 
 def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogniser:
     """Writes the averaged weights of a classifier's run, with its settings, to ``out`` (safetensors, float16)."""
     recogniser = SymbolRecogniser()
-    metadata = {"training": json.dumps(_load_average(run, recogniser)), "licence": licence}
+    metadata = {"training": json.dumps(_load_average(run, recogniser, "classifier")), "licence": licence}
     out.parent.mkdir(parents=True, exist_ok=True)
     save_recogniser(recogniser, out, metadata)
     return recogniser
 
 
-def pack_runs(
-    layout_run: Path, image_run: Path, out: Path, licence: str = "", white_paper: bool = True
-) -> HMEG:
+def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
     """Writes the averaged weights of both runs, with their settings, to ``out`` (safetensors, float16).
 
     white_paper  see :func:`hmeg.training.paper.whiten_paper`
 
     ValueError if the runs are of different model configurations or have no checkpoint.
     """
-    configured = [_settings(run)["model"] for run in (layout_run, image_run)]
+    configured = [_settings(layout_run, "layout")["model"], _settings(image_run, "image")["model"]]
     if configured[0] != configured[1]:
         raise ValueError(f"{layout_run} trains the model {configured[0]!r}, {image_run} {configured[1]!r}")
     model = HMEG(ModelConfig.named(configured[0]))
     metadata = {
-        "layout_training": json.dumps(_load_average(layout_run, model.layout_generator)),
-        "image_training": json.dumps(_load_average(image_run, model.image_model)),
+        "layout_training": json.dumps(_load_average(layout_run, model.layout_generator, "layout")),
+        "image_training": json.dumps(_load_average(image_run, model.image_model, "image")),
         "licence": licence,
     }
     _save(model, out, metadata, white_paper)

@@ -23,6 +23,7 @@ from .words import Words, read_words
 
 FORMAT = "hmeg-can-1"
 BEST, LAST = "best.pt", "last.pt"
+_WANTED = f"give a run of `hmeg train can`, its {BEST} or {LAST}, or a checkpoint of CAN's authors"
 _WRAPPED = "module."  # DataParallel's, in front of every key
 
 
@@ -72,7 +73,7 @@ def load(
     """
     file = file_of(Path(path))
     where = select_device(device)
-    content = read_pickle(file)
+    content = _read(file)
     if isinstance(content.get("objects"), Mapping):  # a checkpoint to go on from
         objects = content["objects"]
         averaged = objects.get("ema")
@@ -93,6 +94,15 @@ def load(
     return Recogniser(model.to(where), dictionary, preparation, precision)
 
 
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return read_pickle(file)
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror or error}; {_WANTED}") from None
+    except ValueError as error:
+        raise ValueError(f"{error}; {_WANTED}") from None
+
+
 def file_of(path: Path) -> Path:
     """The file that :func:`load` reads for ``path``."""
     if not path.is_dir():
@@ -102,12 +112,12 @@ def file_of(path: Path) -> Path:
             return path / name
     if found := checkpoints(path):
         return found[-1]
-    raise ValueError(f"{path} holds no checkpoint of hmeg train can ({BEST}, {LAST} or checkpoint-*.pt)")
+    raise ValueError(f"{path} holds no checkpoint of hmeg train can ({BEST}, {LAST} or checkpoint-*.pt); {_WANTED}")
 
 
 def _weights(state: Any, file: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{file} is no checkpoint of CAN: no tensors by name under the key 'model'")
+        raise ValueError(f"{file} is no checkpoint of CAN: no tensors by name under the key 'model'; {_WANTED}")
     return {str(name).removeprefix(_WRAPPED): value for name, value in state.items()}
 
 
@@ -116,22 +126,18 @@ def _config(weights: Mapping[str, Tensor], file: Path) -> CanConfig:
 
     def shape(name: str, dimensions: int) -> torch.Size:
         if name not in weights or weights[name].ndim != dimensions:
-            raise ValueError(f"{file} is no checkpoint of CAN: {name} is missing or of another shape")
+            raise ValueError(f"{file} is no checkpoint of CAN: {name} is missing or of another shape; {_WANTED}")
         return weights[name].shape
 
     words, hidden = shape("decoder.embedding.weight", 2)
     layers = 0
     while f"encoder.dense1.{layers}.conv2.weight" in weights:
         layers += 1
+    growth = shape("encoder.dense1.0.conv2.weight", 4)[0]
+    attention = shape("decoder.encoder_feature_conv.weight", 4)[0]
+    counting = shape("counting_decoder1.trans_layer.0.weight", 4)[0]
     try:
-        return CanConfig(
-            words=words,
-            growth=shape("encoder.dense1.0.conv2.weight", 4)[0],
-            layers=layers,
-            hidden=hidden,
-            attention=shape("decoder.encoder_feature_conv.weight", 4)[0],
-            counting=shape("counting_decoder1.trans_layer.0.weight", 4)[0],
-        )
+        return CanConfig(words, growth, layers, hidden, attention, counting)
     except ValueError as error:
         raise ValueError(f"{file} is no checkpoint of CAN that can be read here: {error}") from None
 
