@@ -114,6 +114,8 @@ def test_pairs_are_drawn_first(tmp_path: Path) -> None:
     result = evaluate(*sets, "--out", tmp_path / "out", "--size", 16, "--count", 8)
     assert result.exit_code == 0, result.output
     assert measures(tmp_path / "out", "images generated")["SSIM", "pixels, over pairs"]["samples"].startswith("3 pairs")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "39.png" in page and "not the same expression" not in page, "pairs without labels are called by their names"
 
 
 def test_why_there_are_no_pairs_is_said_of_the_whole_sets(data: Path, tmp_path: Path) -> None:
@@ -122,6 +124,7 @@ def test_why_there_are_no_pairs_is_said_of_the_whole_sets(data: Path, tmp_path: 
         path.rename(path.with_name(f"other{number}.png"))
     assert evaluate(data, tmp_path / "bare", "--out", tmp_path / "out", "--size", 16, "--count", 4).exit_code == 0
     reason = measures(tmp_path / "out", "images bare")["SSIM", "pixels, over pairs"]["left_out"]
+    assert "not the same expression" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert reason == "no pairs: the sets have no names in common, and no labels on both sides"
 
 

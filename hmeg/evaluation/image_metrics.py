@@ -309,7 +309,8 @@ def measure_images(
     extractors: Sequence[Extractor] = (),
     tell: Callable[[str], object] = lambda text: None,
 ) -> tuple[ImageMeasures, list[tuple[np.ndarray, np.ndarray, str]]]:
-    """Every measure of two sets, and some pictures side by side: (real, generated, label).
+    """Every measure of two sets, and some pictures side by side: (real, generated, caption): the label
+    of a pair, or its name where nobody says; "" where there are no pairs.
 
     inception   for FID, KID and Inception Score, on the settings' device; None: they are left out, and the reason says
                 how to get the weights
@@ -340,6 +341,6 @@ def measure_images(
         found.measures += work.whole_images(extractor)
     found.measures += [*work.symbols(), *work.wasserstein(), *work.geometry(), *work.similarity(pairs)]
     rows = pairs.rows or list(zip(range(len(real)), range(len(generated)), strict=False))
-    labels = real.labels
-    shown = [(sets[0].pixels[r], sets[1].pixels[g], (labels[r] or "") if pairs.rows else "") for r, g in rows[:8]]
+    captions = ["" if not pairs.rows else real.labels[r] or generated.labels[g] or real.names[r] for r, g in rows[:8]]
+    shown = [(sets[0].pixels[r], sets[1].pixels[g], text) for (r, g), text in zip(rows, captions, strict=False)]
     return found, shown
