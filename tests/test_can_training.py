@@ -178,6 +178,21 @@ def test_mixed_sizes_bf16_and_several_sources_train(data: Path, tmp_path: Path) 
     assert all(record["words"] > 0 for record in log(tmp_path / "run"))
 
 
+def test_an_image_alone_must_not_be_too_small(data: Path, tmp_path: Path) -> None:
+    one = write_run(tmp_path / "one", LABELS[:1])
+    for place, settings, name in (
+        (one, {"shrink": 16}, r"000000\.png has 3 x 6 pixels after --trim -1 --shrink 16"),
+        (one, {"shrink": 6}, r"000000\.png has 8 x 16 pixels"),
+        (data, {"shrink": 8, "batch_size": 1}, "000000\\.png has 6 x 12 pixels"),
+        (data, {"trim": 0, "shrink": 2, "batch_size": 1}, "000000\\.png has 8 x 3 pixels after --trim 0 --shrink 2"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.*Give a smaller --shrink, .* or more images"):
+            CanTrainer(place, tmp_path / "run", replace(TINY, **settings))
+    assert not (tmp_path / "run").exists()
+    for place, settings in ((one, {"shrink": 5}), (data, {"shrink": 16, "batch_size": 2})):  # just enough
+        train_can(place, tmp_path / f"run{settings['shrink']}", replace(TINY, steps=2, **settings))
+
+
 def test_a_run_goes_on_with_its_own_data_and_dictionary_only(data: Path, tmp_path: Path) -> None:
     train_can(data, tmp_path / "run", TINY)
     with pytest.raises(ValueError, match="holds a run already"):

@@ -21,6 +21,7 @@ from hmeg.training.transfer import pinned, to_device
 from .checkpoint import BEST, LAST, Facts, save
 from .counting import counting_labels
 from .data import RecognitionData, open_data
+from .encoder import REDUCTION
 from .model import CAN, counting_loss, word_loss
 from .recogniser import Recogniser
 from .scores import score
@@ -88,6 +89,8 @@ class CanTrainer:
         self.words = read_words(Path(config.words)) if config.words else default_words()
         self.data = open_data(data)
         self.data.leave_out(self.words, config.max_symbols)
+        if min(len(self.data), config.batch_size) == 1:
+            self._check_single_images(config)
         self.validation = self._open_validation(config)
         self.batches = TrainingBatches(self.data, self.words, config.preparation, config.batch_size, config.seed)
         if config.epochs:
@@ -121,6 +124,17 @@ class CanTrainer:
         validation = open_data(config.validation)
         validation.first(config.validation_limit)
         return validation
+
+    def _check_single_images(self, config: CanTrainingConfig) -> None:
+        """Batch normalisation needs two positions of the features; an image in company always has them."""
+        for row, name in enumerate(self.data.names):
+            height, width = config.preparation(self.data.image(row)).shape
+            if max(height, width) <= REDUCTION:
+                raise ValueError(
+                    f"{name} has {height} x {width} pixels after --trim {config.trim} --shrink {config.shrink}: nothing"
+                    f" can be learned from so few in a batch of one image. Give a smaller --shrink, so that more than"
+                    f" {REDUCTION} are left on a side, or more images and a larger --batch-size"
+                )
 
     def train(self) -> Path:
         """Runs to the configured number of steps; the path of ``last.pt``."""
