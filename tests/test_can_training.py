@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from can_samples import LABELS, TINY, drawn, write_can, write_run
@@ -17,6 +18,7 @@ from training_data import log
 
 from hmeg.evaluation.can import evaluate_recognition, load, train_can
 from hmeg.evaluation.can.checkpoint import BEST, LAST
+from hmeg.evaluation.can.recogniser import Reading, Recogniser
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.evaluation.can.trainer import CanTrainer
 from hmeg.evaluation.can.training_batches import TaughtBatch
@@ -276,11 +278,25 @@ def test_the_command_line_from_end_to_end(data: Path, tmp_path: Path) -> None:
     assert len(worst) == round(9 * (1 - found["exprate"])) > 0
     for case in worst:
         reference, edits = case["reference"].split(), case["edits"]
-        assert len(edits) == case["distance"] > 0
+        assert len(edits) + case["more_edits"] == case["distance"] > 0
         for edit in edits:
             if edit["kind"] != "insert":
                 assert reference[edit["position"]] == edit["reference"]
     assert (tmp_path / "deep" / "R_worst" / "worst.png").stat().st_size > 1000
+
+
+def test_a_reading_that_never_ends(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 tokens for one: the file has the first edits and their number, the table keeps its columns apart."""
+    checkpoint = train_can(data, tmp_path / "run", replace(TINY, steps=1, checkpoint_every=1))
+    runaway = Reading(("2",) * 200, np.zeros(len(load(checkpoint, "cpu").words)))
+    monkeypatch.setattr(Recogniser, "recognise", lambda self, images, *_, **__: [runaway for _ in images])
+    call = ["evaluate", "recognition", "--checkpoint", str(checkpoint), "--data", str(data), "--limit", "1"]
+    done = hmeg(*call, "--out", str(tmp_path / "R.json"))
+    assert done.exit_code == 0, done.output
+    assert "tokens off 20000.00%" in done.output and "  ExpRate        0.00%" in done.output
+    (case,) = [json.loads(line) for line in (tmp_path / "R_worst" / "worst.jsonl").read_text().splitlines()]
+    assert (len(case["edits"]), case["more_edits"], case["distance"]) == (20, 180, 200)
+    assert case["prediction"] == " ".join(runaway.tokens)
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(data: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def command(
 def _table(found: dict[str, Any]) -> str:
     lines = [f"{found['expressions']} expressions, {found['images_per_second']:.1f} images/s on {found['device']}"]
     for name, text in (("exprate", "ExpRate"), ("within_1", "<=1"), ("within_2", "<=2"), ("within_3", "<=3")):
-        lines.append(f"  {text:10}{found[name]:8.2%}")
-    lines.append(f"  {'tokens off':10}{found['token_errors']:8.2%}")
-    lines.append(f"  {'counting':10}{found['counting_mae']:8.4f} MAE  {found['counting_mse']:.4f} MSE (root)")
+        lines.append(f"  {text:10} {found[name]:9.2%}")
+    lines.append(f"  {'tokens off':10} {found['token_errors']:9.2%}")
+    lines.append(f"  {'counting':10} {found['counting_mae']:9.4f} MAE  {found['counting_mse']:.4f} MSE (root)")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from .recogniser import Reading
 
 LINES, SHEET = "worst.jsonl", "worst.png"
 _SHOWN = 24
+_EDITS = 20  # of a sample; a reading that never ends has hundreds
 _COLUMNS = 3
 _WIDTH, _HEIGHT = 320, 150  # of a picture on the sheet, pixels
 _PADDING, _LINE, _TEXT = 10, 15, 12
@@ -46,7 +47,8 @@ def write_worst(
     """Writes worst.jsonl and worst.png: at most ``count`` expressions that were read wrong, the worst first.
 
     Worst is most edits for the length of its label. A line has name, reference, prediction, distance and edits: objects
-    of kind (replace, insert, delete), position in the reference, and the tokens. No worst.png if all was read right.
+    of kind (replace, insert, delete), position in the reference, and the tokens; the first 20, and more_edits says how
+    many there are beside them. No worst.png if all was read right.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wrong = [row for row, distance in enumerate(distances) if distance]
@@ -76,7 +78,8 @@ def _line(case: _Case) -> dict[str, object]:
         "distance": case.distance,
         "reference": " ".join(case.reference),
         "prediction": " ".join(case.prediction),
-        "edits": edits,
+        "edits": edits[:_EDITS],
+        "more_edits": len(edits[_EDITS:]),
     }
 
 
