@@ -42,7 +42,7 @@ class CanTrainingConfig(ValidatedConfig):
     shrink: int = setting(1, "Average squares of this many pixels a side into one: 2 makes everything about 4x faster.")
     isolate: str = setting(
         "auto",
-        "Whether what fills a batch up to its largest image changes no features, as in reading: always, never (as"
+        "Hide from every image what fills its batch up to the largest one, as reading does: always, never (as"
         " published), or auto: with --trim, which makes sizes differ.",
         ("auto", "always", "never"),
     )
