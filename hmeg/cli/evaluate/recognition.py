@@ -145,7 +145,7 @@ def command(
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; nothing was written") from None
+        raise click.ClickException("interrupted; files are as they were, or whole") from None
     finally:
         if bar is not None:
             bar.close()
