@@ -290,15 +290,20 @@ def test_precision(generate, tmp_path, precision):
     assert difference == 0 if precision == "float32" else 0 < difference < 16
 
 
-def test_disk_full(generate, monkeypatch):
+def fill_disk_at(monkeypatch, name):
+    """No file whose name has ``name`` in it appears any more."""
     replace = os.replace
 
     def full(source, target):
-        if "000002" in str(target):
+        if name in str(target):
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", full)
+
+
+def test_disk_full(generate, monkeypatch):
+    fill_disk_at(monkeypatch, "000002")
     result = generate("--random", 5)
     assert result.exit_code == 1
     assert "000002.png: No space left on device" in result.stderr
@@ -307,14 +312,7 @@ def test_disk_full(generate, monkeypatch):
 
 def test_images_that_are_dropped_are_not_counted(generate, monkeypatch):
     """Of shards that appear as a whole, those of the one under way are gone when something goes wrong."""
-    replace = os.replace
-
-    def full(source, target):
-        if "000001.tar" in str(target):
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
-        replace(source, target)
-
-    monkeypatch.setattr(files.os, "replace", full)
+    fill_disk_at(monkeypatch, "000001.tar")
     result = generate("--random", 5, "--format", "webdataset", "--shard-size", 2)
     assert result.exit_code == 1
     assert result.stdout.startswith("2 images in")

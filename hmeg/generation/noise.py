@@ -28,5 +28,7 @@ def image_noise(
     for index in indices:
         if not 0 <= index < KEY_LIMIT:
             raise ValueError(f"index must be in [0, 2**64), got {index}")
-    rows = torch.from_numpy(np.array(indices, dtype=np.uint64).view(np.int64)).to(device)
+    rows = torch.from_numpy(np.array(indices, dtype=np.uint64).view(np.int64))
+    # Not waiting for what the device still does: CUDA has read pageable memory when the call returns.
+    rows = rows.to(device, non_blocking=True)
     return normal_noise(rows, seed, (channels, size, size))

@@ -102,8 +102,7 @@ def command(
     from hmeg.evaluation.can.worst import LINES
     from hmeg.evaluation.recognition_report import default_name, notes, recognition_section
     from hmeg.evaluation.sections import check_folder, check_inputs, check_key
-    from hmeg.files import check_writable
-    from hmeg.training.checkpoints import write_atomically
+    from hmeg.files import check_writable, write_whole
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
     bar: Any = None
@@ -133,8 +132,7 @@ def command(
         found |= {"file": file, "limit": limit}
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(found, indent=1) + "\n"
-            write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+            write_whole(out, (json.dumps(found, indent=1) + "\n").encode())
         given = command_line(
             "recognition", checkpoint=checkpoint, data=data, name=name, words=words, batch_size=batch_size, limit=limit,
             device=found["device"], precision=precision,

@@ -16,6 +16,7 @@ from .image_set import Entry, ImageSet
 from .labels import Caption, WithoutTokens
 
 _CAPTIONS = "caption.txt"
+# What zipfile says of damaged archives; of encrypted ones it is a RuntimeError, of methods it does not know the last.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
