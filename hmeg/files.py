@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def partial(path: Path) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file all at once or not at all."""
+    """Writes a file all at once or not at all. Cheap, for many small files: a power cut may still cost the content."""
     part = partial(path)
     try:
         part.write_bytes(content)
@@ -27,6 +27,22 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` with a neighbouring path and renames the result: readers see the old file or the new one.
+
+    The content is on the disk before the name is: after a power cut, too, the file is one of the two.
+    """
+    part = partial(path)
+    write(part)
+    for synchronised, then in ((part, lambda: os.replace(part, path)), (path.parent, lambda: None)):
+        descriptor = os.open(synchronised, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        then()
 
 
 def missing_folders(path: Path) -> list[Path]:

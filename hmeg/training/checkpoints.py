@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hmeg.files import write_atomically
 from hmeg.model.safe_pickle import read_pickle
 
 _NAME = re.compile(r"checkpoint-(\d{8,})\.pt")
-_PARTIAL = ".partial"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a neighbouring path and renames the result: readers see the old file or the new one.
-
-    The content is on the disk before the name is: after a power cut, too, the file is one of the two.
-    """
-    partial = path.with_name(path.name + _PARTIAL)
-    write(partial)
-    for synchronised, then in ((partial, lambda: os.replace(partial, path)), (path.parent, lambda: None)):
-        descriptor = os.open(synchronised, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        then()
 
 
 def in_one_line(error: Exception, limit: int = 240) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoints import write_atomically
+from hmeg.files import write_atomically
+
 from .loop import LOSSES, MEASURES
 
 SUFFIXES = (".png", ".svg", ".pdf")

@@ -13,8 +13,10 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
+from hmeg.files import write_atomically
+
 from .board import add_pictures, add_scalars, open_board
-from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint, write_atomically
+from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint
 from .loss_log import LossQueue, StepLog, not_finite
 from .optimisation import matmul_precision
 from .prefetch import Prefetcher

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoints import write_atomically
+from hmeg.files import write_atomically
+
 from .processes import Processes
 
 LAG = 4  # steps between a loss and its being looked at

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from hmeg.devices import select_device
+from hmeg.files import write_atomically
 from hmeg.model.safe_pickle import read_pickle
-from hmeg.training.checkpoints import checkpoints, in_one_line, write_atomically
+from hmeg.training.checkpoints import checkpoints, in_one_line
 
 from .config import CanConfig
 from .model import CAN
