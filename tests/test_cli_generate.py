@@ -17,7 +17,7 @@ from PIL import Image
 
 from hmeg import files
 from hmeg.cli.generate import command
-from hmeg.generation import inputs, run
+from hmeg.generation import inputs, overview
 from hmeg.generation.engine import Encoder, WorkerDiedError
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
@@ -332,7 +332,7 @@ def test_an_error_of_the_disk_without_a_name_names_the_folder(generate, monkeypa
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run, "write_whole", full)
+    monkeypatch.setattr(overview, "write_whole", full)
     result = generate("--latex", "x")
     assert result.exit_code == 1
     assert f"{result.folder}: No space left on device" in result.stderr

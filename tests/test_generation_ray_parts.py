@@ -14,7 +14,6 @@ from hmeg.cli.generate import command
 from hmeg.generation import encoding
 from hmeg.generation.augmentation.vary import vary
 from hmeg.generation.batching import BATCHES_AHEAD, in_buckets
-from hmeg.generation.contact_sheet import MAX_SAMPLES
 from hmeg.generation.generator import Generator
 from hmeg.generation.inputs import Entry, Rejection, pieces
 from hmeg.generation.ray_engine.actor import Drawer, packed, unpacked
@@ -36,7 +35,7 @@ def weights():
 
 @pytest.mark.parametrize("first_shard", [0, 3])
 def test_blocks_are_all_that_is_missing_in_order(first_shard):
-    made = list(blocks(iter(ENTRIES), settings(), first_shard, 1))
+    made = list(blocks(iter(ENTRIES), settings(), first_shard, 0, 1))
     missing = list(pieces(ENTRIES, 2, first_shard * 20))
     assert [t for b in made for t in b.tasks] == [p for p in missing if not isinstance(p, Rejection)]
     assert [r for b in made for r in b.rejections] == [p for p in missing if isinstance(p, Rejection)]
@@ -56,7 +55,7 @@ def test_blocks_hold_the_batches_of_the_local_engine():
         )
         return drawn
 
-    cut = [b for b in blocks(ENTRIES, settings(), 0, 2) if b.shard == 0]
+    cut = [b for b in blocks(ENTRIES, settings(), 0, 0, 2) if b.shard == 0]
     assert [len(b.tasks) for b in cut] == [2 * BATCHES_AHEAD] * (len(cut) - 1) + [len(of_shard) % (2 * BATCHES_AHEAD)]
     assert [batch for b in cut for batch in batches(b.tasks)] == batches(of_shard)
 
@@ -64,32 +63,37 @@ def test_blocks_hold_the_batches_of_the_local_engine():
 def test_blocks_are_bounded_where_nothing_can_be_used():
     taken = []
     endless = (taken.append(n) or Entry(n, r"\hbar") for n in range(1, 10**9))
-    first = next(blocks(endless, settings(count=1, shard_size=10**6), 0, 1))
+    first = next(blocks(endless, settings(count=1, shard_size=10**6), 0, 0, 1))
     assert (len(first.tasks), len(first.rejections)) == (0, BATCHES_AHEAD)
     assert len(taken) == BATCHES_AHEAD
 
 
 def test_blocks_want_pixels_for_the_contact_sheet_only():
-    many = [Entry(n, "x") for n in range(1, 90)]
-    made = list(blocks(iter(many), settings(count=1), 0, 1))
-    assert sum(b.shown for b in made) == MAX_SAMPLES
-    assert all(b.shown == len(b.tasks) for b in made if b.tasks[-1].index < MAX_SAMPLES)
-    assert not any(b.shown for b in blocks(iter(many), settings(count=1), 1, 1))
+    entries = [Entry(n, "x" if n % 5 else r"\hbar") for n in range(1, 251)]
+    indices = [i for i in range(250) if (i + 1) % 5]  # of the samples
+    wanted = [indices[number] for number in (*range(64), *range(64, 128, 2), *range(128, 200, 4))]
+
+    def shown(first_shard, samples):
+        made = blocks(iter(entries), settings(count=1), first_shard, samples, 1)
+        return [b.tasks[place].index for b in made for place in b.shown]
+
+    assert shown(0, 0) == wanted
+    assert shown(6, 96) == [index for index in wanted if index >= 120]
 
 
 def test_drawer_draws_what_the_generator_draws(weights):
-    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (Rejection(5, ENTRIES[4], "why"),), 1)
+    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (Rejection(5, ENTRIES[4], "why"),), (1,))
     drawn = unpacked(packed(Drawer(recipe(), lambda: weights, "here").draw(unpacked(packed(block)))))
     wanted = tiny()[1].stream(block.tasks, 1, 32)
     assert drawn.rejections == block.rejections
-    for number, ((got, encoded), local) in enumerate(zip(drawn.samples, wanted, strict=True)):
+    for place, ((got, encoded), local) in enumerate(zip(drawn.samples, wanted, strict=True)):
         assert got.label() == local.label()
-        np.testing.assert_array_equal(got.array, local.array if number < block.shown else np.empty((0, 0)))
+        np.testing.assert_array_equal(got.array, local.array if place in block.shown else np.empty((0, 0)))
         assert encoded == encoding.png(local.array)
 
 
 def test_drawer_varies_what_it_draws(weights):
-    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (), 2)
+    block = Block(0, (task(3), task(4, r"\frac{a}{b}")), (), (0, 1))
     varied = recipe(settings=settings(augment="light"))
     drawn = unpacked(packed(Drawer(varied, lambda: weights, "here").draw(block)))
     plain = tiny()[1].stream(block.tasks, 1, 32)

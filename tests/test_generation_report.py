@@ -64,7 +64,7 @@ def test_same_page_after_a_stop_and_whenever_written(tmp_path, file_format):
     assert pages[0] == pages[1]
     assert "10.0 s" in pages[0]
     assert "0.5 images/s" in pages[0]
-    assert pages[0].count("<img ") == 3  # a sheet shows the first shard
+    assert pages[0].count("<img ") == 5
     assert SCRIPT not in pages[0]
     if file_format != "folder":
         manifest = Manifest.load(tmp_path / "True")
@@ -131,7 +131,6 @@ def test_summary_counts():
     assert summary.widths == {32: 70}  # 0..31.5
     assert len(summary.ink) == 1
     assert 0.7 < next(iter(summary.ink)) / 200 < 0.8  # half as bright as noise of mean 127
-    assert len(summary.first) == 64
 
 
 def test_labels_of_before_there_was_ink():
@@ -190,8 +189,8 @@ def test_in_a_browser(browser, tmp_path):
             assert seen.page.get_by_role("heading", level=2).all_inner_texts() == [
                 *("Samples", "Counts", "Rejected", "Run")
             ]
-            assert seen.page.locator(".gallery figcaption").all_inner_texts() == ["x y", "x y", "x y"]
-            for text in ("3 of 5", "seed 11", "32 x 32", "tiny@0123456789ab", "All 4 are in rejected.jsonl"):
+            assert seen.page.locator(".gallery figcaption").all_inner_texts() == ["x y", "x y", "x y", SCRIPT, "x y"]
+            for text in ("All of them.", "seed 11", "32 x 32", "tiny@0123456789ab", "All 4 are in rejected.jsonl"):
                 assert seen.page.get_by_text(text).first.is_visible(), text
             rows = [row.split("\t") for row in seen.page.locator("tbody tr").all_inner_texts()]
             assert rows[0][:2] == ["'{' is not closed", "3"]

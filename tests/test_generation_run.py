@@ -314,9 +314,8 @@ def test_disk_full_when_a_shard_appears(tmp_path, monkeypatch, file_format):
     run = Run(folder, settings(file_format))
     write_shard(run, range(4))
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"), run:
         write_shard(run, [5])
-    run.close()
     monkeypatch.setattr(os, "replace", replace)
     assert not list(folder.glob("*.part"))
     assert len(read_lines(folder / "labels.jsonl")) == 4 or file_format != "folder"

@@ -215,7 +215,7 @@ def command(
                            relations (subject, object, name), symlg, ink, seed, index, weights;
                            line as well for samples from --input, augment with --augment
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
-    OUT/contact_sheet.png  the first samples on one page
+    OUT/contact_sheet.png  samples from all of the run on one page, at most 64
     OUT/manifest.json      settings and finished shards
     OUT/timing.jsonl       seconds each shard took
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files

@@ -14,12 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from hmeg.reports import Page
 
-from .contact_sheet import MAX_SAMPLES, caption, pictures_of
+from .contact_sheet import read_contact_sheet
 from .manifest import Manifest
+from .overview import step
 from .run_files import CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
 
 _INK_STEPS = 200  # ink is counted in steps of half a percent
@@ -41,7 +40,6 @@ class Summary:
     lengths             symbols an expression
     ink                 darkness of the images, in steps of 1/200
     heights, widths     of symbols' boxes, and of whole expressions, in pixels, rounded
-    first               the labels of the first samples, at most as many as a contact sheet shows
     """
 
     samples: int = 0
@@ -51,7 +49,6 @@ class Summary:
     ink: Counter[int] = field(default_factory=Counter)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
-    first: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, label: dict[str, Any]) -> None:
         """Count a sample, given its label."""
@@ -64,8 +61,6 @@ class Summary:
         boxes = label["boxes"]
         self.heights.update(round(y1 - y0) for _, y0, _, y1 in boxes)
         self.widths[round(max(box[2] for box in boxes) - min(box[0] for box in boxes))] += 1
-        if len(self.first) < MAX_SAMPLES:
-            self.first.append(label)
 
 
 @dataclass
@@ -87,7 +82,7 @@ def write_report(folder: Path, manifest: Manifest) -> None:
     reasons = refusals(_lines(folder / REJECTED))
     page = Page(f"{summary.samples:,} images of handwritten mathematics")
     page.text(_introduction(manifest))
-    _samples(page, folder, manifest, summary)
+    _samples(page, folder, summary.samples)
     _counts(page, manifest, summary)
     _rejections(page, manifest, reasons)
     _run(page, folder, manifest)
@@ -149,18 +144,21 @@ def _introduction(manifest: Manifest) -> str:
     )
 
 
-def _samples(page: Page, folder: Path, manifest: Manifest, summary: Summary) -> None:
+def _samples(page: Page, folder: Path, samples: int) -> None:
     page.section("Samples")
-    shard = next((shard for shard in manifest.shards if shard.samples), None)
-    if shard is None or not (folder / CONTACT_SHEET).is_file():
+    sheet = folder / CONTACT_SHEET
+    cards = read_contact_sheet(sheet) if sheet.is_file() else []
+    if not cards:
         page.text("There are none to show.")
         return
-    shown = min(shard.samples, MAX_SAMPLES)
-    page.text(f"The first {shown:,} of {summary.samples:,}." if shown < summary.samples else "All of them.")
-    with Image.open(folder / CONTACT_SHEET) as sheet:
-        pictures = pictures_of(sheet, shown)
-    captions = [caption(label["latex"], label["symbols"]) for label in summary.first[:shown]]
-    page.gallery(zip(pictures, captions, strict=True))
+    every = step(samples)
+    if len(cards) == samples:
+        page.text("All of them.")
+    elif [card.number for card in cards] == list(range(0, samples, every)):
+        page.text(f"{len(cards):,} of {samples:,}: one of every {every:,}, from all of the run.")
+    else:  # the file of cards was removed on the way
+        page.text(f"{len(cards):,} of {samples:,}.")
+    page.gallery((card.picture, card.caption) for card in cards)
 
 
 def _counts(page: Page, manifest: Manifest, summary: Summary) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hmeg.files import PART, JsonLines, partial, write_whole
+from hmeg.files import PART, JsonLines, partial
 
-from .contact_sheet import MAX_SAMPLES, contact_sheet
 from .formats import FORMATS, Format
 from .formats.base import digest_of
 from .manifest import MANIFEST, Manifest, Settings, Shard
+from .overview import Overview
 from .report import write_report
-from .run_files import CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
+from .run_files import CARDS, CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
 from .sample import Sample
 
 STANDARD_INPUT = "standard input"
@@ -29,7 +28,7 @@ class Run:
         images              as ``settings.format`` says (:mod:`hmeg.generation.formats`)
         labels.jsonl        one object a sample, in the order drawn
         rejected.jsonl      one object an expression that could not be used: line, text, reason
-        contact_sheet.png   the first samples of the first shard that has any
+        contact_sheet.png   samples from all of the run (:mod:`hmeg.generation.overview`)
         manifest.json       settings and finished shards (:mod:`hmeg.generation.manifest`)
         timing.jsonl        seconds every shard took
         report.html         what the run has become (:mod:`hmeg.generation.report`), when it is finished
@@ -56,6 +55,7 @@ class Run:
             self.manifest = self._earlier(overwrite) or Manifest(settings, batch_size)
             last = self.manifest.shards[-1] if self.manifest.shards else None
             self._check_files()
+            self._overview = Overview(self.folder, self.manifest.samples)
             self._labels = JsonLines(self.folder / LABELS, last.labels_bytes if last else 0)
             self._rejections = JsonLines(self.folder / REJECTED, last.rejected_bytes if last else 0)
             self._timing = JsonLines(self.folder / TIMING, _whole_lines(self.folder / TIMING) if last else 0)
@@ -66,7 +66,6 @@ class Run:
             raise
         self.written = self.manifest.samples
         self.rejected = self.manifest.rejected
-        self._sheet: list[Sample] | None = None if self.written else []
         self._waiting: list[dict[str, Any]] = []
         self._begun = False
         self._last_commit = time.perf_counter()
@@ -100,8 +99,7 @@ class Run:
         else:
             self._waiting.append(label)
         self.written += 1
-        if self._sheet is not None and len(self._sheet) < MAX_SAMPLES:
-            self._sheet.append(sample)
+        self._overview.add(sample)
 
     def reject(self, line: int, text: str, reason: str) -> None:
         """Record an input that could not be used: its line number from 1, itself, and why."""
@@ -113,7 +111,7 @@ class Run:
         for label in self._waiting:
             self._labels.append(label)
         digests = self.format.commit()
-        self._write_sheet()
+        self._overview.commit()
         number = self.next_shard
         self.manifest.shards.append(
             Shard(
@@ -142,8 +140,10 @@ class Run:
             self.manifest.save(self.folder)
         for path in self.format.superfluous(with_samples):
             path.unlink(missing_ok=True)
+        self._overview.write()
         if not (self.folder / REPORT).is_file():
             write_report(self.folder, self.manifest)
+        self._overview.forget()
 
     def close(self) -> None:
         """Let go of the folder; a shard that is not finished is dropped, or kept as far as it is valid."""
@@ -151,14 +151,15 @@ class Run:
             if self._begun:
                 self._begun = False
                 self.format.abandon()
-                if self.format.keeps_unfinished:
-                    self._write_sheet()
-                else:
+                if not self.format.keeps_unfinished:
                     self.written = self.manifest.samples
+                    self._overview.drop()
+            self._overview.write()
         finally:
             self._labels.close()
             self._rejections.close()
             self._timing.close()
+            self._overview.close()
             os.close(self._lock)
 
     def __enter__(self) -> Run:
@@ -173,13 +174,6 @@ class Run:
             # The disk refuses the contact sheet as well; the error under way says more.
             if not isinstance(error, OSError):
                 raise
-
-    def _write_sheet(self) -> None:
-        if self._sheet:
-            encoded = io.BytesIO()
-            contact_sheet(self._sheet).save(encoded, format="PNG", compress_level=4)  # twice as fast as 6
-            self._sheet = None
-            write_whole(self.folder / CONTACT_SHEET, encoded.getvalue())
 
     def _described(self, name: str, digest: str) -> dict[str, Any]:
         path = self.folder / name
@@ -203,7 +197,8 @@ class Run:
         own = sorted(path for path in self.folder.iterdir() if owner.is_own(path.name))
         labels, sheet, place = (self.folder / name for name in (LABELS, CONTACT_SHEET, MANIFEST))
         report = self.folder / REPORT
-        others = [path for path in (sheet, self.folder / REJECTED, self.folder / TIMING, report) if path.exists()]
+        others = [sheet, report, *(self.folder / name for name in (CARDS, REJECTED, TIMING))]
+        others = [path for path in others if path.exists()]
         if manifest is None and not labels.is_file() and (own or others):
             raise FileExistsError(
                 f"{self.folder} holds {(own + others)[0].name}, but no {MANIFEST}: it is no folder of hmeg's; "

@@ -106,9 +106,9 @@ class Drawer:
                 self._generator = loaded(self._recipe, self._weights())
             samples = self._generator.stream(block.tasks, settings.seed, settings.size, self._recipe.batch_size)
             drawn = []
-            for number, (sample, encoded) in enumerate(self._encoder.encoded(samples)):
+            for place, (sample, encoded) in enumerate(self._encoder.encoded(samples)):
                 sample.label()  # makes what the one process that writes would else make for all: it goes along
-                drawn.append((sample if number < block.shown else sample.without_pixels(), encoded))
+                drawn.append((sample if place in block.shown else sample.without_pixels(), encoded))
         except UnsuitableWorkerError as error:
             return DrawnBlock(block.shard, (), (), f"the worker on {self._where} cannot draw: {error}")
         except torch.OutOfMemoryError:

@@ -53,7 +53,7 @@ def draw(
     """
     if not run.manifest.complete:
         recipe = _recipe(cluster, weights, run.settings, batch_size, cuda_graphs)
-        results = _results(cluster, weights, recipe, read, run.next_shard)
+        results = _results(cluster, weights, recipe, read, run.next_shard, run.written)
         with contextlib.closing(results):  # at once, whatever happens: as long as it lives, actors draw
             for number, of_shard in itertools.groupby(results, lambda result: result.shard):
                 run.begin(number)
@@ -101,7 +101,12 @@ def _recipe(
 
 
 def _results(
-    cluster: Cluster, weights: Weights, recipe: Recipe, read: Callable[[], Iterable[Entry]], first_shard: int
+    cluster: Cluster,
+    weights: Weights,
+    recipe: Recipe,
+    read: Callable[[], Iterable[Entry]],
+    first_shard: int,
+    samples: int,
 ) -> Generator[DrawnBlock, None, None]:
     """What has become of every block, in the order of the blocks."""
     import ray
@@ -114,7 +119,7 @@ def _results(
     _configure(ray.data.DataContext.get_current())
 
     def rows(_: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        return ({"block": packed(block)} for block in blocks(read(), settings, first_shard, batch_size))
+        return ({"block": packed(block)} for block in blocks(read(), settings, first_shard, samples, batch_size))
 
     dataset = (
         ray.data.from_items([0])
