@@ -16,7 +16,7 @@ from PIL import Image
 from hmeg import files
 from hmeg.files import JsonLines
 from hmeg.generation.formats import FORMATS
-from hmeg.generation.manifest import Manifest, Settings
+from hmeg.generation.manifest import Manifest, Settings, Shard
 from hmeg.generation.run import STANDARD_INPUT, Run
 from tests.samples import sample
 
@@ -389,3 +389,24 @@ def test_write_whole_leaves_no_part(tmp_path):
     with pytest.raises(OSError, match="directory"):
         files.write_whole(tmp_path / "folder", b"x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder"]
+
+
+def test_manifest_reads_back_whatever_was_saved_before(tmp_path):
+    """Shards are put in words once: saved after each, or loaded and gone on with, the file is the same."""
+    shards = [Shard(n, n, 1, 10 * n, n, {"images": {"sha256": f"{n}"}} if n else {}) for n in range(5)]
+    one_by_one = Manifest(SETTINGS, 2)
+    for number in range(len(shards) + 1):
+        one_by_one.shards = shards[:number]
+        one_by_one.save(tmp_path)
+        assert Manifest.load(tmp_path) == one_by_one
+    loaded = Manifest.load(tmp_path)
+    for manifest in (one_by_one, loaded):
+        manifest.complete = True
+        manifest.files = {"data.zip": {"sha256": "0", "bytes": 3}}
+    wanted = Manifest(SETTINGS, 2, shards, True, {"data.zip": {"sha256": "0", "bytes": 3}})
+    texts = []
+    for manifest in (one_by_one, loaded, wanted):
+        manifest.save(tmp_path)
+        texts.append((tmp_path / "manifest.json").read_text())
+        assert Manifest.load(tmp_path) == wanted
+    assert len(set(texts)) == 1

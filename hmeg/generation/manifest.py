@@ -67,13 +67,14 @@ class Shard:
 
 @dataclass
 class Manifest:
-    """The settings of a run, its finished shards in order, and whether it is complete."""
+    """The settings of a run, its finished shards in order (they are only ever added), and whether it is complete."""
 
     settings: Settings
     batch_size: int
     shards: list[Shard] = field(default_factory=list)
     complete: bool = False
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _shard_lines: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def samples(self) -> int:
@@ -84,8 +85,21 @@ class Manifest:
         return sum(shard.rejected for shard in self.shards)
 
     def save(self, folder: Path) -> None:
-        """Write it to the folder, all of it or nothing."""
-        write_whole(folder / MANIFEST, (json.dumps({"version": VERSION, **asdict(self)}, indent=1) + "\n").encode())
+        """Write it to the folder, all of it or nothing.
+
+        Shards are put in words once: a million images in a folder are 4,000 shards, and it is written after each.
+        """
+        self._shard_lines += [json.dumps(asdict(shard)) for shard in self.shards[len(self._shard_lines) :]]
+        values = {
+            "version": VERSION,
+            "settings": asdict(self.settings),
+            "batch_size": self.batch_size,
+            "complete": self.complete,
+            "files": self.files,
+        }
+        without_shards = json.dumps(values, indent=1).removesuffix("\n}")
+        shards = ",\n  ".join(self._shard_lines)
+        write_whole(folder / MANIFEST, f'{without_shards},\n "shards": [\n  {shards}\n ]\n}}\n'.encode())
 
     @staticmethod
     def load(folder: Path) -> Manifest | None:
