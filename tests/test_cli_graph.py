@@ -104,7 +104,7 @@ def test_lines_of_a_text_file_are_counted_from_one_and_blank_ones_passed_over(tm
     assert result.exit_code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["lines-1.lg", "lines-5.lg", "lines-7.lg"]
     errors = result.stderr.splitlines()
-    assert errors[0] == r"lines.txt:4: symbol '\\hbar' is not one of the 101 known symbols (at position 0)"
+    assert errors[0] == r"lines.txt:4: symbol '\hbar' is not one of the 101 known symbols (at position 0)"
     assert errors[1] == "lines.txt:6: not UTF-8 text (byte 0)"
     assert "3 written" in errors[2]
     assert "2 refused" in errors[2]

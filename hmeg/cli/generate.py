@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from hmeg.cli.errors import described
 from hmeg.generation.augmentation.plan import NONE, chosen, varying
+from hmeg.quoting import quoted
 
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
@@ -43,7 +44,7 @@ class _NumberOrAuto(click.ParamType):
         if isinstance(value, int):
             return value
         if not str(value).isdecimal() or not 1 <= int(str(value)) <= self._largest:
-            self.fail(f"{value!r} is neither a number from 1 to {self._largest} nor auto", param, ctx)
+            self.fail(f"{quoted(str(value))} is neither a number from 1 to {self._largest} nor auto", param, ctx)
         return int(str(value))
 
 
@@ -235,7 +236,7 @@ def command(
         chosen = " and ".join(name for name, is_given in given.items() if is_given)
         raise click.UsageError("give one of --latex, --input and --random" + (f", not {chosen}" if chosen else ""))
     if not split.replace("_", "a").replace("-", "a").isalnum() or not split.isascii():
-        raise click.UsageError(f"--split may have letters, digits, _ and -, not {split!r}")
+        raise click.UsageError(f"--split may have letters, digits, _ and -, not {quoted(split)}")
 
     _check_runtime(runtime, decoder, weights)
     if engine == "ray":

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hmeg.evaluation.can.settings import CanTrainingConfig
+from hmeg.quoting import quoted
 from hmeg.training.settings import (
     ClassifierTrainingConfig,
     ImageTrainingConfig,
@@ -23,10 +24,12 @@ from hmeg.training.signals import EXIT_STATUS, Interrupted
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
     try:
-        return None if value is None else tuple(int(part) for part in value.split(",") if part)
+        return tuple(int(part) for part in value.split(",") if part)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of numbers such as 64,128,256") from None
+        raise click.BadParameter(f"{quoted(value)} is no list of numbers such as 64,128,256") from None
 
 
 _PREPARED: dict[str, Any] = {

@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from hmeg.quoting import quoted
+
 from ..graph.mathml import XML_ID, MathmlError, MathmlLayout, labels_by_text, local_name, parse_xml, read_layout
 from ..graph.symbol_graph import SymbolGraph
 from ..graph.symbol_names import label_of_name
@@ -68,7 +70,7 @@ def read_inkml(data: bytes, name: str = "") -> Ink:
     try:
         root = parse_xml(data)
         if local_name(root) != "ink":
-            raise InkmlError(f"root element is {local_name(root)!r}, not 'ink'")
+            raise InkmlError(f"root element is {quoted(local_name(root))}, not 'ink'")
         rows, strokes = _strokes(root)
         groups = _groups(root, rows)
         math = _math(root)
@@ -104,7 +106,7 @@ def _strokes(root: Element) -> tuple[dict[str, int], tuple[np.ndarray, ...]]:
         if key is None:
             raise InkmlError(f"trace {len(strokes)} has no id")
         if key in rows:
-            raise InkmlError(f"two traces have the id {key!r}")
+            raise InkmlError(f"two traces have the id {quoted(key)}")
         rows[key] = len(strokes)
         strokes.append(_points(trace.text or "", key, x, y))
     if not strokes:
@@ -115,18 +117,18 @@ def _strokes(root: Element) -> tuple[dict[str, int], tuple[np.ndarray, ...]]:
 def _points(text: str, key: str, x: int, y: int) -> np.ndarray:
     text = text.strip().rstrip(",")
     if not text:
-        raise InkmlError(f"trace {key!r} has no points")
+        raise InkmlError(f"trace {quoted(key)} has no points")
     count = text.count(",") + 1
     try:
         values = np.array(text.replace(",", " ").split(), dtype=np.float64)
     except ValueError:
-        raise InkmlError(f"trace {key!r} holds something that is no number") from None
+        raise InkmlError(f"trace {quoted(key)} holds something that is no number") from None
     channels = len(text.split(",", 1)[0].split())
     if channels * count != len(values) or channels <= max(x, y):
-        raise InkmlError(f"trace {key!r} has points of uneven or too few values")
+        raise InkmlError(f"trace {quoted(key)} has points of uneven or too few values")
     points = np.ascontiguousarray(values.reshape(count, channels)[:, [x, y]])
     if not np.isfinite(points).all():
-        raise InkmlError(f"trace {key!r} has a point that is not finite")
+        raise InkmlError(f"trace {quoted(key)} has a point that is not finite")
     return points
 
 
@@ -144,12 +146,13 @@ def _groups(root: Element, rows: dict[str, int]) -> list[_Group]:
             raise InkmlError("a trace group has no label")
         label = label_of_name(text)
         if label is None:
-            raise InkmlError(f"symbol {text!r} is not one of the known symbols")
+            raise InkmlError(f"symbol {quoted(text)} is not one of the known symbols")
         for reference in references:
             if reference not in rows:
-                raise InkmlError(f"symbol {label!r} refers to trace {reference!r}, which is not there")
+                raise InkmlError(f"symbol {quoted(label)} refers to trace {quoted(reference)}, which is not there")
             if rows[reference] in owner:
-                raise InkmlError(f"trace {reference!r} belongs to both {owner[rows[reference]]!r} and {label!r}")
+                both = f"{quoted(owner[rows[reference]])} and {quoted(label)}"
+                raise InkmlError(f"trace {quoted(reference)} belongs to both {both}")
             owner[rows[reference]] = label
         href = next((e.get("href") for e in element if local_name(e) == "annotationXML" and e.get("href")), None)
         groups.append(_Group(label, href, tuple(sorted(rows[r] for r in references))))
@@ -237,18 +240,20 @@ def _match_the_rest(
         candidates = free.pop(label, [])
         if len(candidates) != len(symbols):
             raise InkmlError(
-                f"{len(symbols)} symbols {label!r} of the MathML are not linked, and {len(candidates)} trace groups"
+                f"{len(symbols)} symbols {quoted(label)} of the MathML are not linked, "
+                f"and {len(candidates)} trace groups"
             )
         if len(symbols) > 1:
             candidates = _left_to_right(candidates, groups, strokes)
             if len({base_lines[row] for row in symbols}) > 1 or not candidates:
-                raise InkmlError(f"which of {len(symbols)} trace groups {label!r} is which symbol cannot be told")
+                raise InkmlError(f"which of {len(symbols)} trace groups {quoted(label)} is which symbol cannot be told")
         for row, group_row in zip(symbols, candidates, strict=True):
             result[row] = group_row
     for rows in free.values():
         for row in rows:
-            if groups[row].href is not None:
-                raise InkmlError(f"trace group {groups[row].label!r} points at {groups[row].href!r}, not in the MathML")
+            href = groups[row].href
+            if href is not None:
+                raise InkmlError(f"trace group {quoted(groups[row].label)} points at {quoted(href)}, not in the MathML")
     return [group for group in result if group is not None]
 
 

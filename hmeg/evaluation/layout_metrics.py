@@ -14,6 +14,7 @@ from hmeg.graph import GraphBatch, SymbolGraph
 from hmeg.graph.vocabulary import RELATIONS
 from hmeg.model.config import ModelConfig
 from hmeg.model.layout import LayoutGenerator
+from hmeg.quoting import quoted
 
 from .boxes import box_iou
 
@@ -65,7 +66,7 @@ def violated(relation: str, subject: np.ndarray, object_: np.ndarray) -> np.ndar
         case "Inside":
             found = ((of_object < subject[:, :2]) | (of_object > subject[:, 2:])).any(axis=1)
         case _:
-            raise ValueError(f"no relation is called {relation!r}; there are {', '.join(RELATIONS)}")
+            raise ValueError(f"no relation is called {quoted(relation)}; there are {', '.join(RELATIONS)}")
     return found
 
 

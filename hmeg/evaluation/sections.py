@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from hmeg.files import check_writable, missing_folders, remove_empty, write_whole
+from hmeg.quoting import quoted
 from hmeg.reports import Page
 
 from .versions import versions
@@ -148,7 +149,8 @@ def check_inputs(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
     others = {name: there[name] for name, value in inputs.items() if there.get(name, value) != value}
     if others:
         said = "; ".join(f"{name} {there}" for name, there in others.items())
-        raise ValueError(f"{folder / REPORT} has a section {key!r} already, of other data ({said}); give a --name")
+        section = f"a section {quoted(key)} already, of other data ({said})"
+        raise ValueError(f"{folder / REPORT} has {section}; give a --name")
 
 
 def read_sections(folder: Path) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from hmeg.quoting import quoted
+
 if TYPE_CHECKING:
     import torch
 
     from hmeg.model import HMEG
 
     from .generator import Generator
+
 
 SUFFIX = ".safetensors"
 
@@ -109,6 +112,6 @@ def _not_there(name: str) -> str:
     bundled = bundled_weights()
     there = f"bundled are: {', '.join(bundled)}" if bundled else "none are bundled with this installation"
     return (
-        f"no weights {name!r}: {there}. Give one of those names or the path of a {SUFFIX} file; "
+        f"no weights {quoted(name)}: {there}. Give one of those names or the path of a {SUFFIX} file; "
         "`hmeg train layout`, `hmeg train image` and `hmeg train pack` make one."
     )

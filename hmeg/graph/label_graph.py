@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hmeg.quoting import quoted
+
 from .symbol_graph import Relation, SymbolGraph
 from .symbol_names import label_of_name
 from .tree import walk
@@ -88,7 +90,7 @@ def parse_lg(text: str | bytes) -> LabelGraph:
             continue
         fields = tuple(field.strip() for field in line.split(","))
         if fields[0] not in kinds:
-            raise LabelGraphError(f"line {number}: {fields[0]!r} is not one of {', '.join(kinds)}")
+            raise LabelGraphError(f"line {number}: {quoted(fields[0])} is not one of {', '.join(kinds)}")
         records, least = kinds[fields[0]]
         if len(fields) < least:
             raise LabelGraphError(f"line {number}: {fields[0]} wants at least {least} fields, got {len(fields)}")
@@ -115,20 +117,21 @@ class _Record:
 def _label(record: _Record) -> str:
     label = label_of_name(record.fields[1])
     if label is None:
-        raise LabelGraphError(f"line {record.line}: symbol {record.fields[1]!r} is not one of the known symbols")
+        raise LabelGraphError(f"line {record.line}: symbol {quoted(record.fields[1])} is not one of the known symbols")
     return label
 
 
 def _relation_name(record: _Record) -> str:
     name = _RELATION_NAMES.get(record.fields[2].lower())
     if name is None:
-        raise LabelGraphError(f"line {record.line}: relation {record.fields[2]!r} is not one of {', '.join(RELATIONS)}")
+        what = f"relation {quoted(record.fields[2])}"
+        raise LabelGraphError(f"line {record.line}: {what} is not one of {', '.join(RELATIONS)}")
     return name
 
 
 def _row_of(rows: dict[str, int], key: str, record: _Record) -> int:
     if key not in rows:
-        raise LabelGraphError(f"line {record.line}: {key!r} is not declared")
+        raise LabelGraphError(f"line {record.line}: {quoted(key)} is not declared")
     return rows[key]
 
 
@@ -143,7 +146,7 @@ def _from_objects(objects: list[_Record], relations: list[_Record], name: str | 
     rows: dict[str, int] = {}
     for row, record in enumerate(objects):
         if record.fields[0] in rows:
-            raise LabelGraphError(f"line {record.line}: object {record.fields[0]!r} is declared twice")
+            raise LabelGraphError(f"line {record.line}: object {quoted(record.fields[0])} is declared twice")
         rows[record.fields[0]] = row
     graph = _graph(
         [_label(record) for record in objects],
@@ -156,7 +159,7 @@ def _from_strokes(nodes: list[_Record], edges: list[_Record], name: str | None) 
     rows: dict[str, int] = {}
     for record in nodes:
         if record.fields[0] in rows:
-            raise LabelGraphError(f"line {record.line}: stroke {record.fields[0]!r} is declared twice")
+            raise LabelGraphError(f"line {record.line}: stroke {quoted(record.fields[0])} is declared twice")
         rows[record.fields[0]] = len(rows)
     labels = [_label(record) for record in nodes]
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from latex2mathml.symbols_parser import convert_symbol
 
+from hmeg.quoting import quoted
+
 from . import vocabulary
 from .symbol_names import label_of_name, labels_of_text
 
@@ -68,7 +70,7 @@ _NO_COUNTERPART = _words(
 
 def _shown(piece: str) -> str:
     """A piece for a message: quoted, and cut when it is long."""
-    return repr(piece if len(piece) <= 40 else piece[:37] + "...")
+    return quoted(piece, 40)
 
 
 class LatexError(ValueError):
@@ -201,7 +203,7 @@ class _Reader:
             self.take(*token)
         if len(self.frames) > 1:
             frame = self.frame
-            raise LatexError(f"{frame.piece!r} is not closed", frame.piece, frame.position)
+            raise LatexError(f"{quoted(frame.piece)} is not closed", frame.piece, frame.position)
         return self.close_row(self.frame)
 
     def take(self, piece: str, position: int) -> None:
@@ -268,7 +270,7 @@ class _Reader:
         elif piece in _NO_COUNTERPART:
             raise LatexError(f"{piece} is not supported: a symbol graph has nothing for it", piece, position)
         elif piece == "\\\\" or piece == "&":
-            raise LatexError(f"{piece!r}: only single lines are supported, no tables", piece, position)
+            raise LatexError(f"{quoted(piece)}: only single lines are supported, no tables", piece, position)
         elif piece == "\\":
             raise LatexError("a backslash at the end", piece, position)
         elif piece.startswith("\\") and convert_symbol(piece) is None:
@@ -366,8 +368,8 @@ class _Reader:
         frame = self.frame
         if frame.kind != kind:
             if frame.kind == "top":
-                raise LatexError(f"{piece!r} closes nothing", piece, position)
-            raise LatexError(f"{frame.piece!r} is not closed before {piece!r}", frame.piece, frame.position)
+                raise LatexError(f"{quoted(piece)} closes nothing", piece, position)
+            raise LatexError(f"{quoted(frame.piece)} is not closed before {quoted(piece)}", frame.piece, frame.position)
         closing = self.delimiter(piece, position) if kind == "left" else ""
         text = self.close_row(frame)
         self.frames.pop()
@@ -414,7 +416,7 @@ class _Reader:
         frame = self.frame
         if frame.waiting:
             waiting = frame.waiting[-1]
-            raise LatexError(f"{waiting.piece} is followed by {piece!r} in place of an argument", piece, position)
+            raise LatexError(f"{waiting.piece} is followed by {quoted(piece)} in place of an argument", piece, position)
         if not frame.atoms:
             frame.atoms.append(_Atom("{}"))
         atom = frame.atoms[-1]

@@ -21,6 +21,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from hmeg.quoting import quoted
+
 from . import vocabulary
 from .symbol_graph import Relation, SymbolGraph
 from .symbol_names import labels_of_text
@@ -159,7 +161,7 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
     def place(label: str, element: Element, cursor: _Cursor) -> int:
         if not vocabulary.is_symbol(label):
             raise MathmlError(
-                f"symbol {label!r} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols", element
+                f"symbol {quoted(label)} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols", element
             )
         row = len(layout.leaves)
         layout.leaves.append(Leaf(label, element))
@@ -201,7 +203,7 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
         elif tag in _TRANSPARENT:
             for text in (element.text, *(child.tail for child in element)):
                 if text and text.strip():
-                    raise MathmlError(f"text {text.strip()[:20]!r} stands outside mi, mn, mo and mtext", element)
+                    raise MathmlError(f"text {quoted(text.strip()[:20])} stands outside mi, mn, mo and mtext", element)
             for child in reversed(children):
                 later(child, cursor)
         elif tag in _INVISIBLE or not tag:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hmeg.quoting import quoted
+
 from . import vocabulary
 
 # Characters (and LaTeX macros) that a symbol is also written with. Every name maps to a label of the vocabulary.
@@ -76,7 +78,7 @@ def labels_of_text(text: str, names: bool = True) -> list[str]:
     if whole is not None:
         return [whole]
     if text.startswith("\\") and len(text) > 1 and text not in _SEVERAL:
-        raise ValueError(f"symbol {text!r} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols")
+        raise ValueError(f"symbol {quoted(text)} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols")
     if text in _SEVERAL:
         return list(_SEVERAL[text])
     labels: list[str] = []
@@ -87,5 +89,6 @@ def labels_of_text(text: str, names: bool = True) -> list[str]:
         elif character in _SEVERAL:
             labels.extend(_SEVERAL[character])
         else:
-            raise ValueError(f"symbol {character!r} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols")
+            known = len(vocabulary.SYMBOL_LABELS)
+            raise ValueError(f"symbol {quoted(character)} is not one of the {known} known symbols")
     return labels

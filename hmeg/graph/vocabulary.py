@@ -7,6 +7,8 @@ forward relation has an odd id and its inverse the next even one.
 
 from __future__ import annotations
 
+from hmeg.quoting import quoted
+
 IMAGE_LABEL = "__image__"
 
 _LABELS = r"""
@@ -37,7 +39,7 @@ def symbol_id(label: str) -> int:
     try:
         return _SYMBOL_ID[label]
     except KeyError:
-        raise ValueError(f"symbol {label!r} is not one of the {len(SYMBOL_LABELS)} known symbols") from None
+        raise ValueError(f"symbol {quoted(label)} is not one of the {len(SYMBOL_LABELS)} known symbols") from None
 
 
 def symbol_label(class_id: int) -> str:
@@ -52,7 +54,7 @@ def relation_type(name: str) -> int:
     try:
         return _RELATION_TYPE[name]
     except KeyError:
-        raise ValueError(f"relation {name!r} is not one of {', '.join(RELATIONS)}") from None
+        raise ValueError(f"relation {quoted(name)} is not one of {', '.join(RELATIONS)}") from None
 
 
 def relation_name(edge_type: int) -> str:

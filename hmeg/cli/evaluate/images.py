@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hmeg.quoting import quoted
+
 from .given import command_line
 
 _set = click.Path(path_type=Path)  # which may lead into an archive
@@ -16,7 +18,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     """Paths of ``can:PATH``."""
     for value in values:
         if not value.startswith(_CAN) or value == _CAN:
-            raise click.BadParameter(f"{value!r} names no features: give can: and the path of a checkpoint")
+            raise click.BadParameter(f"{quoted(value)} names no features: give can: and the path of a checkpoint")
     return tuple(Path(value.removeprefix(_CAN)) for value in values)
 
 

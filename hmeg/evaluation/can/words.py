@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmeg.generation.formats.tokens import LAYOUT_TOKENS, can_dictionary
+from hmeg.quoting import quoted
 
 from .config import PUBLISHED_WORDS
 
@@ -31,7 +32,7 @@ class Words:
             raise ValueError(f"{source} has {len(self.words)} words; wanted are 3 to {_LARGEST}")
         if len(self.ids) < len(self.words):
             twice = next(word for number, word in enumerate(self.words) if self.ids[word] != number)
-            raise ValueError(f"{source} has the word {twice!r} twice")
+            raise ValueError(f"{source} has the word {quoted(twice)} twice")
         layout = tuple(self.ids[word] for word in LAYOUT_TOKENS if word in self.ids)
         if not layout and len(self.words) == PUBLISHED_WORDS:
             layout = _PUBLISHED_LAYOUT_IDS

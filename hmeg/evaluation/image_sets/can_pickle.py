@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hmeg.evaluation.image_files import read_file
+from hmeg.quoting import quoted
 
 from .captions import tokens_by_image
 from .image_pickle import read_images
@@ -30,7 +31,8 @@ def open_can(path: Path) -> ImageSet:
     entries = []
     for name, array in images.items():
         found = tokens.get(name)
-        label = Caption(found) if found is not None else WithoutTokens(lacks or f"{labels} has no line for {name!r}")
+        why_not = lacks or f"{labels} has no line for {quoted(name)}"
+        label = Caption(found) if found is not None else WithoutTokens(why_not)
         entries.append(Entry(name, partial(_itself, array), label, partial(_stored, array)))
     return ImageSet(path, "CAN pickle", entries, inverted=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from hmeg.evaluation.image_files import SUFFIXES
+from hmeg.quoting import quoted
 
 
 def tokens_by_image(content: bytes, place: str, images: Iterable[str], where: str) -> dict[str, tuple[str, ...]]:
@@ -30,11 +31,12 @@ def tokens_by_image(content: bytes, place: str, images: Iterable[str], where: st
             continue
         own = [name] if name in exact else next((index[key] for key in _keys(name) if key in index), [])
         if not own:
-            raise ValueError(f"{place}, line {number}: {where} has no image {name!r}")
+            raise ValueError(f"{place}, line {number}: {where} has no image {quoted(name)}")
         if len(own) > 1:
-            raise ValueError(f"{place}, line {number}: {name!r} may be {own[0]!r} or {own[1]!r} of {where}")
+            either = f"{quoted(own[0])} or {quoted(own[1])}"
+            raise ValueError(f"{place}, line {number}: {quoted(name)} may be {either} of {where}")
         if own[0] in found:
-            raise ValueError(f"{place}, line {number}: image {own[0]!r} has a label already")
+            raise ValueError(f"{place}, line {number}: image {quoted(own[0])} has a label already")
         found[own[0]] = tuple(tokens)
     if not found:
         raise ValueError(f"{place}: no line `name token token ...`")

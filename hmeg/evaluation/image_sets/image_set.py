@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hmeg.graph import SymbolGraph
+from hmeg.quoting import quoted
 
 from .labels import Label
 
@@ -63,7 +64,7 @@ class ImageSet(Sequence[np.ndarray]):
             raise ValueError(f"{source}: {kind} without a single image")
         twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
         if twice:
-            raise ValueError(f"{source}: two images are called {twice[0]!r}")
+            raise ValueError(f"{source}: two images are called {quoted(twice[0])}")
         self.source, self.kind, self.settings = source, kind, settings
         self.entries = list(entries)
         self.by_looks = inverted is None

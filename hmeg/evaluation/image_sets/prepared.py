@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from hmeg.evaluation.image_files import is_plain_name, read_file, read_image
+from hmeg.quoting import quoted
 
 from .image_set import Entry, ImageSet
 from .labels import Drawn
@@ -17,7 +18,7 @@ def open_prepared(folder: Path) -> ImageSet:
     data = CrohmeDataset(folder)
     for name in data.names:
         if not is_plain_name(name):
-            raise ValueError(f"{folder / 'graphs.jsonl'}: {name!r} is no name of a file in {folder / 'images'}")
+            raise ValueError(f"{folder / 'graphs.jsonl'}: {quoted(name)} is no name of a file in {folder / 'images'}")
     entries = []
     for name, graph in zip(data.names, data.graphs, strict=True):
         image = folder / "images" / f"{name}.png"

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hmeg.evaluation.image_files import Piece, is_plain_name, read_file, read_image, size_of
+from hmeg.quoting import quoted
 
 from .image_set import Entry, ImageSet
 from .labels import Record, json_object
@@ -25,7 +26,7 @@ def open_run(folder: Path) -> ImageSet:
         if not isinstance(name, str):
             raise ValueError(f"{place}: 'image' must be text, got {name!r}")
         if not is_plain_name(name):
-            raise ValueError(f"{place}: {name!r} is no name of a file in this folder")
+            raise ValueError(f"{place}: {quoted(name)} is no name of a file in this folder")
         label = Record(record, text, place, partial(_size, folder / name))
         if name not in there:
             raise ValueError(f"{place}: there is no image {folder / name}")

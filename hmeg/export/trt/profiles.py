@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hmeg.quoting import quoted
+
 LARGEST_BATCH = 4096
 
 
@@ -29,7 +31,7 @@ class BatchProfile:
         """Inverse of ``str``; ``ValueError`` for other text."""
         parts = text.split(":")
         if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-            raise ValueError(f"a profile is MIN:BEST:MAX, three batch sizes such as 1:1:4, got {text!r}")
+            raise ValueError(f"a profile is MIN:BEST:MAX, three batch sizes such as 1:1:4, got {quoted(text)}")
         smallest, best, largest = map(int, parts)
         return cls(smallest, best, largest)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hmeg.quoting import quoted
+
 NONE = "none"
 
 # Only what leaves the formula what it is, and where boxes can follow: no crops, no flips.
@@ -57,7 +59,8 @@ def chosen(text: str) -> str:
         return text
     path = Path(text)
     if not path.is_file():
-        raise ValueError(f"--augment is one of {', '.join((NONE, *PRESETS))} or a YAML file; there is no file {text!r}")
+        wanted = f"one of {', '.join((NONE, *PRESETS))} or a YAML file"
+        raise ValueError(f"--augment is {wanted}; there is no file {quoted(text)}")
     return json.dumps([{op.name: op.options} for op in _from_yaml(path)])
 
 

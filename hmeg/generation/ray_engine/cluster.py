@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import hmeg
+from hmeg.quoting import quoted
 
 OWN, FOUND = "local", "auto"  # in place of an address, as Ray calls them
 ANSWER_SECONDS = 10
@@ -99,8 +100,8 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
         raise ClusterError(
-            f"{address!r} is no address of a Ray cluster: give host:port of its head, and call hmeg on a machine of "
-            "the cluster (`ray start --address=HOST:PORT --num-cpus=0` makes this one part of it)"
+            f"{quoted(address)} is no address of a Ray cluster: give host:port of its head, and call hmeg on a machine "
+            "of the cluster (`ray start --address=HOST:PORT --num-cpus=0` makes this one part of it)"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
