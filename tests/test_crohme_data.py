@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tarfile
 from concurrent.futures import BrokenExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +165,67 @@ def test_nothing_usable_fails(tmp_path: Path) -> None:
     (tmp_path / "in" / "bad.inkml").write_text("rubbish")
     result = CliRunner().invoke(main, ["data", "crohme", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1 and "no usable InkML" in result.output
+
+
+@pytest.mark.parametrize("moment", ["first", "last"])
+def test_the_header_is_whole_whenever_the_disk_is_full(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """What is there says whose folder it is, or nothing is there; the same command goes on."""
+    out, header = tmp_path / "out", tmp_path / "out" / "dataset.json"
+    replace = os.replace
+
+    def full(part: Path, target: Path) -> None:
+        if target == header and (moment == "first" or header.exists()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(source, out, workers=1)
+    monkeypatch.setattr(os, "replace", replace)
+    if moment == "first":
+        assert list(out.iterdir()) == []
+    else:
+        assert json.loads(header.read_text())["size"] == 256
+    assert prepare(source, out, workers=1).written == 4
+    assert json.loads(header.read_text())["written"] == 4
+
+
+def test_what_a_killed_run_leaves_of_its_header_is_no_obstacle(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dataset.json.part").write_text('{"for')
+    assert prepare(source, tmp_path / "out", workers=1).written == 4
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        *("dataset.json", "graphs.jsonl", "images", "refused.jsonl")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("dataset.json", "", r"dataset\.json is damaged"),
+        ("dataset.json", "[]", "is no description of a prepared data set"),
+        ("graphs.jsonl", "rubbish\n", r"graphs\.jsonl is damaged"),
+        ("graphs.jsonl", "[]\n", "is a damaged data set"),
+        ("refused.jsonl", "{}\n", "is a damaged data set"),
+    ],
+)
+def test_a_damaged_folder_is_not_gone_on_with(source: Path, tmp_path: Path, file: str, text: str, message: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dataset.json").write_text(json.dumps({"format": 1, **asdict(RenderSettings())}))
+    (out / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        prepare(source, out, workers=1)
+    assert (out / file).read_text() == text
+
+
+def test_sizes_that_are_no_numbers(source: Path, tmp_path: Path) -> None:
+    for option in ("--stroke-width", "--margin", "--symbol-side"):
+        for value in ("nan", "inf"):
+            arguments = ["data", "crohme", str(source), "--out", str(tmp_path / "out"), option, value]
+            result = CliRunner().invoke(main, arguments)
+            assert result.exit_code == 1
+            assert f"{option[2:].replace('-', ' ')} must be a finite number" in result.output
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hmeg.cli.errors import described
+
 _GO_ON = "the same command goes on where this one stopped"
 
 
@@ -55,8 +57,10 @@ def crohme(
     try:
         with tqdm(unit="file", desc="rendering") as bar:
             report = prepare(source, out, RenderSettings(size, stroke_width, margin, symbol_side), workers, bar.update)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(described(error, out)) from error
     except BrokenExecutor:
         raise click.ClickException(f"a worker process was killed, perhaps for lack of memory; {_GO_ON}") from None
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ import concurrent.futures
 import io
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import zlib
@@ -28,6 +29,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hmeg.files import partial, write_whole
 from hmeg.graph import GraphBatch, Relation, SymbolGraph
 from hmeg.workers import follow_parent
 
@@ -43,7 +45,7 @@ _CHUNK = 64  # files a worker renders before its results are recorded
 class RenderSettings:
     """How expressions are drawn: image side, stroke width, free margin and largest median symbol, all in pixels.
 
-    ValueError if the margin leaves no room for ink.
+    ValueError if the margin leaves no room for ink, and for what is no finite number.
     """
 
     size: int = 256
@@ -52,6 +54,9 @@ class RenderSettings:
     symbol_side: float = 80.0
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name.replace('_', ' ')} must be a finite number of pixels, not {value}")
         if 2 * self.margin >= self.size:
             raise ValueError(f"a margin of {self.margin:g} pixels all round leaves nothing of an image of {self.size}")
 
@@ -87,10 +92,9 @@ def _prepare_chunk(
         except ValueError as error:
             records.append({"source": name, "crc32": crc32, "reason": str(error)})
             continue
-        target = images / f"{stem}.png"
-        partial = target.with_suffix(".partial")
-        Image.fromarray(image).save(partial, format="PNG")
-        os.replace(partial, target)
+        encoded = io.BytesIO()
+        Image.fromarray(image).save(encoded, format="PNG")
+        write_whole(images / f"{stem}.png", encoded.getvalue())
         records.append(
             {
                 "name": stem,
@@ -117,7 +121,24 @@ def _read_records(path: Path, cut: bool = False) -> list[dict[str, Any]]:
     if cut and len(whole) != len(data):
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another folder or remove this one") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no description of a prepared data set; choose another folder or remove this one")
+    return found
+
+
+def _write_header(path: Path, values: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -144,19 +165,23 @@ def prepare(
     description = {"format": _FORMAT_VERSION, **asdict(settings)}
     header = out / "dataset.json"
     if header.exists():
-        found = json.loads(header.read_text())
+        found = _read_header(header)
         if {key: found.get(key) for key in description} != description:
             raise ValueError(f"{out} was prepared with other settings ({found}); choose another folder or remove it")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(path != partial(header) for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no prepared data set; choose another folder")
-    images.mkdir(parents=True, exist_ok=True)
-    if not header.exists():
-        header.write_text(json.dumps(description, indent=1) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    if not header.exists():  # first of all: it says whose folder this is
+        _write_header(header, description)
+    images.mkdir(exist_ok=True)
 
     done = _read_records(out / "graphs.jsonl", cut=True)
     refused = _read_records(out / "refused.jsonl", cut=True)
-    seen = {record["source"]: record.get("crc32") for record in done + refused}
-    owners = {record["name"]: record["source"] for record in done}
+    try:
+        seen = {record["source"]: record.get("crc32") for record in done + refused}
+        owners = {record["name"]: record["source"] for record in done}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{out} is a damaged data set ({error!r}): prepare it again, in another folder") from error
     taken: set[str] = set()
     counts = {"written": len(done), "refused": len(refused)}
 
@@ -201,7 +226,7 @@ def prepare(
                 record_oldest()
         finally:
             pool.shutdown(cancel_futures=True)  # interrupted, it ends what was begun and begins nothing more
-    header.write_text(json.dumps({**description, **counts}, indent=1) + "\n")
+    _write_header(header, {**description, **counts})
     return PrepareReport(counts["written"], counts["refused"], len(done))
 
 
