@@ -45,6 +45,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         then()
 
 
+def same_place(one: str, other: str) -> bool:
+    """Whether two paths, as somebody typed them, name one place: ``data``, ``./data/`` and its absolute path do."""
+    return one == other or (bool(one and other) and os.path.realpath(one) == os.path.realpath(other))
+
+
 def missing_folders(path: Path) -> list[Path]:
     """The folders above ``path`` that do not exist, the deepest first."""
     return [folder for folder in path.parents if not folder.exists()]

@@ -22,6 +22,7 @@ from hmeg.evaluation.can.recogniser import Reading, Recogniser
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.evaluation.can.trainer import CanTrainer
 from hmeg.evaluation.can.training_batches import TaughtBatch
+from hmeg.evaluation.can.words import default_words
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.settings import settings_of, to_yaml
 from hmeg.training.signals import Interrupted
@@ -202,6 +203,12 @@ def test_a_run_goes_on_with_its_own_data_and_dictionary_only(data: Path, tmp_pat
     other = write_run(tmp_path / "other", LABELS[:5])
     with pytest.raises(ValueError, match="other data: data set, images changed"):
         train_can(other, tmp_path / "run", TINY, resume=True)
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(default_words().words))
+    train_can(data, tmp_path / "run", replace(TINY, words=str(words)), resume=True)  # the very words it has
+    words.write_text("\n".join([*default_words().words, "more"]))
+    with pytest.raises(ValueError, match="dictionary"):
+        train_can(data, tmp_path / "run", replace(TINY, words=str(words)), resume=True)
     with pytest.raises(ValueError, match="hidden was 24, now 16"):
         train_can(data, tmp_path / "run", replace(TINY, hidden=16), resume=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def test_every_checkpoint_and_data_set_has_a_section(folder: Path, tmp_path: Pat
 def test_equal_names_of_other_data_are_refused_until_one_is_given(folder: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "all", LABELS[:1])
     arguments = ["--checkpoint", folder / "a", "--report", tmp_path / "out"]
+    assert read(*arguments, "--data", folder / "all").exit_code == 0
+    assert read(*arguments, "--data", f"{os.path.relpath(folder / 'all')}/").exit_code == 0, "typed otherwise"
     assert read(*arguments, "--data", folder / "all").exit_code == 0
     before = (tmp_path / "out" / "metrics.json").read_bytes()
     result = read(*arguments, "--data", other)

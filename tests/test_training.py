@@ -153,13 +153,18 @@ def test_a_killed_run_repeats_what_it_had_not_saved(data: Path, tmp_path: Path) 
     assert [record["step"] for record in log(tmp_path / "run")] == [20, 30, 40]
 
 
-def test_a_resumed_run_does_not_need_the_run_it_started_from(data: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_does_not_need_the_run_it_started_from(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = tmp_path / "first"
     ImageTrainer(data, first, replace(IMAGE, steps=1)).train()
     config = replace(IMAGE, start_from=str(first))
     ImageTrainer(data, tmp_path / "second", replace(config, steps=1)).train()
     checkpoints(first)[-1].unlink()
-    ImageTrainer(data, tmp_path / "second", config, resume=True).train()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"start_from was .*first', now 'second'"):
+        ImageTrainer(data, tmp_path / "second", replace(config, start_from="second"), resume=True)
+    ImageTrainer(data, tmp_path / "second", replace(config, start_from="./first/"), resume=True).train()
     LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
     model = pack_runs(tmp_path / "layout", tmp_path / "second", tmp_path / "small.safetensors")
     assert model.config.name == "small"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,30 @@ def test_a_run_does_not_go_on_with_other_data(data: Path, tmp_path: Path) -> Non
     other = prepared(tmp_path / "other", copies=2)
     with pytest.raises(ValueError, match="other data: data set changed"):
         LayoutTrainer(other, tmp_path / "run", config, resume=True)
+
+
+def test_a_run_goes_on_with_the_same_data_wherever_it_lies(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, moved, copy = tmp_path / "lines.txt", tmp_path / "new" / "other.txt", tmp_path / "copy"
+    lines.write_text("x + 1\ny\n")
+    config = replace(CONFIG, unpaired=str(lines))
+    LayoutTrainer(data, tmp_path / "run", replace(config, steps=1)).train()
+    shutil.copytree(data, copy)
+    monkeypatch.chdir(tmp_path)
+    typed = ["copy", "./copy/", "copy/../copy", copy]
+    for step, place in enumerate(typed, 2):
+        LayoutTrainer(place, "./run/", replace(config, steps=step), resume=True).train()
+    moved.parent.mkdir()
+    lines.rename(moved)
+    elsewhere = replace(config, steps=7, unpaired="new/other.txt")
+    LayoutTrainer(data, tmp_path / "run", elsewhere, resume=True).train()
+    assert [path.name for path in checkpoints(tmp_path / "run")][-1] == "checkpoint-00000007.pt"
+    moved.write_text("x + 2\ny\n")
+    with pytest.raises(ValueError, match="other data: unpaired expressions changed"):
+        LayoutTrainer(data, tmp_path / "run", elsewhere, resume=True)
+    with pytest.raises(ValueError, match="other data: unpaired expressions changed"):
+        LayoutTrainer(data, tmp_path / "run", replace(CONFIG, steps=7), resume=True)
 
 
 def test_the_first_bad_step_is_named_and_nothing_after_it_saved(

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from hmeg.files import check_writable, missing_folders, remove_empty, write_whole
+from hmeg.files import check_writable, missing_folders, remove_empty, same_place, write_whole
 from hmeg.quoting import quoted
 from hmeg.reports import Page
 
@@ -143,14 +143,25 @@ def check_folder(folder: Path) -> None:
 def check_inputs(folder: Path, key: str, inputs: Mapping[str, Any]) -> None:
     """``ValueError`` if the folder has a section of that key whose results are of other inputs, by name.
 
-    For keys that nobody chose: they are made of names of files, and two files may have one name.
+    Inputs are paths, several parted by commas, or lists of them; one place may be written in many ways. For keys that
+    nobody chose: they are made of names of files, and two files may have one name.
     """
     there = read_sections(folder).get(key, {}).get("results", {})
-    others = {name: there[name] for name, value in inputs.items() if there.get(name, value) != value}
+    others = {name: there[name] for name, value in inputs.items() if not _same(there.get(name, value), value)}
     if others:
         said = "; ".join(f"{name} {there}" for name, there in others.items())
         section = f"a section {quoted(key)} already, of other data ({said})"
         raise ValueError(f"{folder / REPORT} has {section}; give a --name")
+
+
+def _same(ones: Any, others: Any) -> bool:
+    mine, theirs = _places(ones), _places(others)
+    return len(mine) == len(theirs) and all(map(same_place, mine, theirs))
+
+
+def _places(value: Any) -> list[str]:
+    parts = value if isinstance(value, list) else [value]
+    return [place for part in parts for place in str(part).split(",") if place]
 
 
 def read_sections(folder: Path) -> dict[str, Any]:

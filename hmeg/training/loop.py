@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 from tqdm import tqdm
 
-from hmeg.files import write_atomically
+from hmeg.files import same_place, write_atomically
 
 from .board import add_pictures, add_scalars, open_board
 from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint
@@ -21,17 +21,18 @@ from .loss_log import LossQueue, StepLog, not_finite
 from .optimisation import matmul_precision
 from .prefetch import Prefetcher
 from .processes import Processes
-from .settings import LoopConfig, settings_of, to_yaml
+from .settings import FOLDERS, LoopConfig, settings_of, to_yaml
 from .signals import Interrupted, StopRequests
 
 CONFIG = "config.yaml"
 LOSSES = "losses.jsonl"
 MEASURES = "validation.jsonl"
 LOG_EVERY = 20  # steps
-# What a resumed run may have otherwise than before: none of it changes the numbers of a step.
+# What a resumed run may have otherwise than before: none of it changes the numbers of a step. Of --unpaired and --words
+# what the files hold is compared (with a checkpoint's data and objects), wherever they lie now.
 FREE_SETTINGS = frozenset(
     {"steps", "checkpoint_every", "keep", "device", "tensorboard", "keep_images", "validation", "validate_every",
-     "validation_limit"}
+     "validation_limit", "unpaired", "words"}
 )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ class TrainingRun:
             found = yaml.safe_load((self.out / CONFIG).read_text(encoding="utf-8"))
             # A setting that the run does not have came to hmeg later.
             found = {**settings_of(type(self.config)()), **self.config.formerly, **found}
-            different = [k for k in settings if settings[k] != found.get(k) and k not in FREE_SETTINGS]
+            different = [k for k in settings if k not in FREE_SETTINGS and not _same(k, settings[k], found.get(k))]
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise ValueError(f"{self.out / CONFIG} does not hold a run's settings: {in_one_line(error)}") from error
         if different:
@@ -206,3 +207,10 @@ class TrainingRun:
                 add_scalars(self._board, "validation", self.step, found.values)
                 add_pictures(self._board, self.step, found.pictures)
         self.processes.wait()
+
+
+def _same(name: str, one: Any, other: Any) -> bool:
+    """Whether a setting is the same, a folder's path however it is typed."""
+    return bool(one == other) or (
+        name in FOLDERS and isinstance(one, str) and isinstance(other, str) and same_place(one, other)
+    )

@@ -107,10 +107,10 @@ class CanTrainer:
             out,
             config,
             {
+                "facts": self.facts,  # first: weights of another dictionary have other shapes, which says less
                 "model": self.model,
                 "ema": self.ema,
                 "optimizer": self.learning,
-                "facts": self.facts,
                 "best": self.best,
             },
             {"data set": self.data.digest, "images": self.data.images_digest},
