@@ -7,6 +7,7 @@
 #pragma once
 
 #include "device.h"
+#include "grid_points.h"
 
 namespace hmeg {
 
@@ -20,18 +21,6 @@ HMEG_DEVICE bool has_neighbour(int cls, int down, int across, int64_t height, in
 }
 
 HMEG_DEVICE int class_along(int64_t index, int64_t count) { return index == 0 ? 0 : index == count - 1 ? 2 : 1; }
-
-// The distance of neighbouring grid points.
-template <typename A>
-HMEG_DEVICE A grid_step(int64_t count) {
-  return count > 1 ? A(1) / A(count - 1) : A(0);
-}
-
-// X or Y of a grid point: from the nearer end, as torch.linspace does it.
-template <typename A>
-HMEG_DEVICE A grid_point(int64_t index, int64_t count, A step) {
-  return index < count / 2 || count == 1 ? step * A(index) : A(1) - step * A(count - 1 - index);
-}
 
 template <typename A>
 struct Plane {

@@ -3,6 +3,7 @@
 
 #include "box_soft_mask.h"
 #include "device.h"
+#include "grid_points.h"
 
 namespace hmeg {
 
@@ -17,7 +18,7 @@ struct Side {
     const A length = high - low;
     const bool nothing = (length < A(0) ? -length : length) < A(kBoxSoftMaskMinSide);
     reciprocal = nothing ? A(0) : A(1) / length;
-    step = count > 1 ? A(1) / A(count - 1) : A(0);
+    step = grid_step<A>(count);
   }
 };
 
@@ -28,10 +29,7 @@ struct Ramp {
 
   Ramp() = default;
   HMEG_DEVICE Ramp(const Side<A>& side, int64_t index) {
-    // From the nearer end, as torch.linspace does it; a single point lies at 0.
-    const bool from_low = index < side.count / 2 || side.count == 1;
-    const A point = from_low ? side.step * A(index) : A(1) - side.step * A(side.count - 1 - index);
-    const A t = (point - side.low) * side.reciprocal;
+    const A t = (grid_point(index, side.count, side.step) - side.low) * side.reciprocal;
     const A rising = A(8) * t + A(0.5), falling = A(8.5) - A(8) * t;
     value = rising < falling ? rising : falling;
     const A slope = (rising < falling ? A(8) : A(-8)) * side.reciprocal;

@@ -10,6 +10,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "grid_points.h"
 
 namespace hmeg {
 namespace {
@@ -44,14 +45,12 @@ struct Axis {
   HMEG_DEVICE Axis(A low_end, A high_end, int64_t count, int64_t size)
       : low(A(2) * low_end - A(1)),
         high(A(2) * high_end - A(1)),
-        step(count > 1 ? A(1) / A(count - 1) : A(0)),
+        step(grid_step<A>(count)),
         count(count),
         size(size) {}
 
-  // From 0 at the first sample to 1 at the last, as torch.linspace does it.
-  HMEG_DEVICE A along(int64_t sample) const {
-    return sample < count / 2 || count == 1 ? step * A(sample) : A(1) - step * A(count - 1 - sample);
-  }
+  // From 0 at the first sample to 1 at the last.
+  HMEG_DEVICE A along(int64_t sample) const { return grid_point(sample, count, step); }
 
   // In pixels: 0 is the centre of the first one.
   HMEG_DEVICE A position(int64_t sample) const {
