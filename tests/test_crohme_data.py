@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import tarfile
 from concurrent.futures import BrokenExecutor
@@ -226,6 +227,8 @@ def test_sizes_that_are_no_numbers(source: Path, tmp_path: Path) -> None:
         for value in ("nan", "inf"):
             arguments = ["data", "crohme", str(source), "--out", str(tmp_path / "out"), option, value]
             result = CliRunner().invoke(main, arguments)
-            assert result.exit_code == 1
-            assert f"{option[2:].replace('-', ' ')} must be a finite number" in result.output
+            assert result.exit_code == 2
+            assert f"{value} is no finite number" in result.output
+    with pytest.raises(ValueError, match="symbol side must be a finite number of pixels, not nan"):
+        RenderSettings(symbol_side=math.nan)
     assert not (tmp_path / "out").exists()

@@ -62,7 +62,13 @@ def test_command_line_comes_before_the_file_before_the_defaults(data: Path, tmp_
         ("model: huge", "--model must be one of base, small"),
         ("unpaired_share: 2", "--unpaired-share must be in [0, 1]"),
         ("decay_steps: 5", "--decay-steps needs --schedule cosine"),
-        ("clip: .nan", "--clip must be at least 0"),
+        ("clip: .nan", "--clip must be a finite number, got nan"),
+        ("clip: -1", "--clip must be at least 0, got -1"),
+        ("box_weight: .inf", "--box-weight must be a finite number, got inf"),
+        ("learning_rate: 1" + "0" * 400, "--learning-rate must be a finite number, got 1000"),
+        ("discriminator_weight_decay: .nan", "--discriminator-weight-decay must be a finite number"),
+        ("seed: 9223372036854775808", "--seed must be at most 9223372036854775807"),
+        ("steps: 1\nclip: 2\nsteps: 3", "steps is given twice"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:

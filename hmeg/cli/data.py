@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hmeg.cli.errors import described
+from hmeg.cli.parameters import Number, Output
 
 _GO_ON = "the same command goes on where this one stopped"
 
@@ -19,15 +20,17 @@ def command() -> None:
 
 @command.command(short_help="Render InkML to images, boxes and graphs.")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the data set to.")
+@click.option(
+    "--out", required=True, type=Output(file_okay=False, path_type=Path), help="Folder to write the data set to."
+)
 @click.option("--size", default=256, show_default=True, type=click.IntRange(32, 4096), help="Image side in pixels.")
-@click.option("--stroke-width", default=2.5, show_default=True, type=click.FloatRange(0.25), help="In pixels.")
-@click.option("--margin", default=6.0, show_default=True, type=click.FloatRange(0), help="Free border in pixels.")
+@click.option("--stroke-width", default=2.5, show_default=True, type=Number(0.25), help="In pixels.")
+@click.option("--margin", default=6.0, show_default=True, type=Number(0), help="Free border in pixels.")
 @click.option(
     "--symbol-side",
     default=80.0,
     show_default=True,
-    type=click.FloatRange(1),
+    type=Number(1),
     help="The median symbol is at most this many pixels wide or high: short formulas do not fill the image.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def described(error: Exception, out: Path) -> str:
+def described(error: Exception, out: Path | str) -> str:
     """One line of words; a disk that is full is noticed while writing to ``out``, and its error names no file."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)

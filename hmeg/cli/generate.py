@@ -16,6 +16,7 @@ import click
 from tqdm import tqdm
 
 from hmeg.cli.errors import described
+from hmeg.cli.parameters import Number, Output
 from hmeg.generation.augmentation.plan import NONE, chosen, varying
 from hmeg.quoting import quoted
 
@@ -63,7 +64,7 @@ class _NumberOrAuto(click.ParamType):
     metavar="N",
     help="N random expressions with CROHME's statistics.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to; made if missing.")
+@click.option("--out", required=True, type=Output(path_type=Path), help="Folder to write to; made if missing.")
 @click.option(
     "--format",
     "file_format",
@@ -169,7 +170,7 @@ class _NumberOrAuto(click.ParamType):
 @click.option("--cpus-per-actor", type=click.IntRange(1, 1024), metavar="N", help="Threads of each.  [default: 1]")
 @click.option(
     "--gpus-per-actor",
-    type=click.FloatRange(0, 64),
+    type=Number(0, 64),
     metavar="N",
     help="GPUs of each; 0.5: two share one.  [default: 1 if the cluster has GPUs, else 0]",
 )

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import click
 from tqdm import tqdm
 
+from hmeg.cli.parameters import Output
+from hmeg.files import write_whole
+
 from ..data.inkml import InkmlError, read_inkml
 from ..data.sources import SourceError, is_archive, iter_files
 from ..graph.label_graph import LabelGraphError, parse_lg, write_lg, write_symlg
@@ -55,7 +58,7 @@ class _Expression(NamedTuple):
 @click.option(
     "--out",
     "-o",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Output(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Write one file per expression into this folder (made if it is missing) instead of printing.",
 )
@@ -125,7 +128,7 @@ class _Run:
             self.refuse(item.name, f"its output {file} is already written for {self.written[file]}; convert it apart")
             return False
         try:
-            (self.out / file).write_text(text, encoding="utf-8")
+            write_whole(self.out / file, text.encode("utf-8"))
         except (OSError, ValueError) as error:
             self.refuse(item.name, f"{file} cannot be written ({error})")
             return False

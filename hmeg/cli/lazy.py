@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import click
+
+from .errors import described
 
 
 class LazyGroup(click.Group):
@@ -19,6 +22,15 @@ class LazyGroup(click.Group):
     def __init__(self, *arguments: Any, lazy: Mapping[str, tuple[str, str]], **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.lazy = lazy
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; in words, when the standard output takes no more (commands deal with files themselves)."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is not None:  # `| head` is nothing to speak of
+                raise
+            raise click.ClickException(described(error, "standard output")) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.lazy)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
+from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.quoting import quoted
 from hmeg.training.settings import (
@@ -53,7 +56,7 @@ def _trainer_options(
     data  what --data is
     What is not given is None: then the configuration file decides, or else the field's default.
     """
-    folder = click.Path(path_type=Path)
+    folder = Output(file_okay=False, path_type=Path)
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         for entry in reversed(fields(config)):
@@ -88,24 +91,27 @@ def _trainer_options(
 
 
 def _run(
-    make: Callable[[Any], Any], config: type[LoopConfig], file: Path | None, given: dict[str, Any], out: Path
+    make: Callable[[Any], Any], config: type[LoopConfig], file: Path | None, given: dict[str, Any], out: Path, then: str
 ) -> None:
-    """Resolves the settings, makes the trainer, trains."""
+    """Resolves the settings, makes the trainer, trains; in the end says ``then``, the command to go on with."""
     from torch import OutOfMemoryError
 
     from hmeg.backends import BackendError
 
     try:
-        make(resolve(config, file, {name: value for name, value in given.items() if value is not None})).train()
+        trainer = make(resolve(config, file, {name: value for name, value in given.items() if value is not None}))
+        trainer.train()
     except Interrupted as stopped:
         click.echo(f"{stopped}; add --resume to go on", err=True)
         raise SystemExit(EXIT_STATUS) from None
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError, FloatingPointError, BackendError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     except KeyboardInterrupt:
         raise click.ClickException(f"interrupted; add --resume to go on from the last checkpoint in {out}") from None
+    if trainer.run.processes.leads:
+        click.echo(f"{out}: {trainer.run.step:,} steps done; next: hmeg {then}")
 
 
 @click.group()
@@ -123,7 +129,14 @@ def layout(data: Path, out: Path, config: Path | None, resume: bool, **settings:
     """Train graph -> boxes against the layout discriminator (Less-is-More)."""
     from hmeg.training.layout_trainer import LayoutTrainer
 
-    _run(lambda resolved: LayoutTrainer(data, out, resolved, resume), LayoutTrainingConfig, config, settings, out)
+    _run(
+        lambda resolved: LayoutTrainer(data, out, resolved, resume),
+        LayoutTrainingConfig,
+        config,
+        settings,
+        out,
+        f"train pack --layout {quote(str(out))} --image IMAGE_RUN --out WEIGHTS.safetensors",
+    )
 
 
 @command.command(short_help="Train graph and boxes -> image.")
@@ -132,7 +145,14 @@ def image(data: Path, out: Path, config: Path | None, resume: bool, **settings: 
     """Train graph and boxes -> image against patch and object discriminators."""
     from hmeg.training.image_trainer import ImageTrainer
 
-    _run(lambda resolved: ImageTrainer(data, out, resolved, resume), ImageTrainingConfig, config, settings, out)
+    _run(
+        lambda resolved: ImageTrainer(data, out, resolved, resume),
+        ImageTrainingConfig,
+        config,
+        settings,
+        out,
+        f"train pack --layout LAYOUT_RUN --image {quote(str(out))} --out WEIGHTS.safetensors",
+    )
 
 
 @command.command(short_help="Train graph -> boxes -> image in one go.")
@@ -141,7 +161,14 @@ def joint(data: Path, out: Path, config: Path | None, resume: bool, **settings: 
     """Train both networks at once: images are drawn at generated boxes, and their losses reach the layout generator."""
     from hmeg.training.joint_trainer import JointTrainer
 
-    _run(lambda resolved: JointTrainer(data, out, resolved, resume), JointTrainingConfig, config, settings, out)
+    _run(
+        lambda resolved: JointTrainer(data, out, resolved, resume),
+        JointTrainingConfig,
+        config,
+        settings,
+        out,
+        f"train pack --joint {quote(str(out))} --out WEIGHTS.safetensors",
+    )
 
 
 @command.command(short_help="Train the reader of symbols that measures images.")
@@ -151,7 +178,12 @@ def classifier(data: Path, out: Path, config: Path | None, resume: bool, **setti
     from hmeg.training.classifier_trainer import ClassifierTrainer
 
     _run(
-        lambda resolved: ClassifierTrainer(data, out, resolved, resume), ClassifierTrainingConfig, config, settings, out
+        lambda resolved: ClassifierTrainer(data, out, resolved, resume),
+        ClassifierTrainingConfig,
+        config,
+        settings,
+        out,
+        f"train pack --classifier {quote(str(out))} --out SYMBOLS.safetensors",
     )
 
 
@@ -174,7 +206,14 @@ def can(data: tuple[str, ...], out: Path, config: Path | None, resume: bool, **s
     """
     from hmeg.evaluation.can.trainer import CanTrainer
 
-    _run(lambda resolved: CanTrainer(data, out, resolved, resume), CanTrainingConfig, config, settings, out)
+    _run(
+        lambda resolved: CanTrainer(data, out, resolved, resume),
+        CanTrainingConfig,
+        config,
+        settings,
+        out,
+        f"evaluate recognition --checkpoint {quote(str(out))} --data DATA",
+    )
 
 
 _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -185,7 +224,7 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--image", "image_run", type=_run_folder, help="Image run, with --layout.")
 @click.option("--joint", "joint_run", type=_run_folder, help="Joint run.")
 @click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights file (.safetensors).")
+@click.option("--out", required=True, type=Output(path_type=Path), help="Weights file (.safetensors).")
 @click.option("--licence", default="", help="Licence of the weights, kept in the file.")
 @click.option(
     "--white-paper/--paper-as-trained",
@@ -219,7 +258,7 @@ def pack(
             case _:
                 raise click.UsageError("give --layout and --image, or --joint, or --classifier")
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     click.echo(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -249,13 +288,13 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
         validation.graphs, validation.names = validation.graphs[:limit], validation.names[:limit]
         found = measure_legibility(load(weights), CrohmeDataset(train_data), validation)
     except (ValueError, OSError, BackendError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, data)) from error
     click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))
 
 
 @command.command(short_help="Losses of runs as a picture.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_run_folder)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Picture to write: .png, .svg or .pdf.")
+@click.option("--out", required=True, type=Output(path_type=Path), help="Picture to write: .png, .svg or .pdf.")
 @click.option("--only", multiple=True, metavar="NAME", help="Draw this loss or measurement; may be given repeatedly.")
 def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
     """Draw what runs have logged: a panel for every loss and measurement, a line for every run.
@@ -267,5 +306,5 @@ def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
     try:
         drawn = draw_curves(runs, out, only)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     click.echo(f"{out}: {', '.join(drawn)}")

@@ -14,9 +14,13 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
+from hmeg.strict_yaml import load_yaml
+
 GRAMMAR = "grammar"  # unpaired expressions drawn from the bundled grammar
 MODELS = ("base", "small")
 FOLDERS = ("start_from", "start_layout", "start_image", "unpaired", "validation")  # settings that name files or folders
+LARGEST_SEED = 2**63 - 1
+LARGEST_NUMBER = 1e300  # that is as good as infinite
 KEEP_IMAGES = ("auto", "device", "disk")
 
 
@@ -65,6 +69,8 @@ class LoopConfig:
                 )
         self._at_least(1, "steps", "batch_size", "max_symbols", "checkpoint_every", "keep")
         self._at_least(0, "decay_steps", "seed", "learning_rate", "clip")
+        if self.seed > LARGEST_SEED:
+            raise ValueError(f"--seed must be at most {LARGEST_SEED}, got {self.seed}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"{option('ema_decay')} must be in [0, 1), got {self.ema_decay}")
         if self.decay_steps and self.schedule == "constant":
@@ -75,8 +81,11 @@ class LoopConfig:
 
     def _at_least(self, least: float, *names: str) -> None:
         for name in names:
-            if not least <= getattr(self, name) < math.inf:
-                raise ValueError(f"{option(name)} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not -LARGEST_NUMBER < value < LARGEST_NUMBER:
+                raise ValueError(f"{option(name)} must be a finite number, got {str(value)[:30]}")
+            if value < least:
+                raise ValueError(f"{option(name)} must be at least {least}, got {value}")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0-based)."""
@@ -119,6 +128,7 @@ class AdversarialLayoutConfig(ValidatedConfig):
         super().__post_init__()
         if not 0 <= self.unpaired_share <= 1:
             raise ValueError(f"--unpaired-share must be in [0, 1], got {self.unpaired_share}")
+        self._at_least(0, "discriminator_weight_decay")
 
 
 @dataclass(frozen=True)
@@ -252,7 +262,7 @@ def resolve(config: type[Config], file: Path | None, given: Mapping[str, Any]) -
 def read_settings(config: type[LoopConfig], file: Path) -> dict[str, Any]:
     """The settings in a YAML file; ``trainer``, if there, must be this one's."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = load_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if found is None:

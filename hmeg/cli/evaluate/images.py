@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
 from hmeg.quoting import quoted
 
 from .given import command_line
@@ -29,7 +31,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Output(file_okay=False, path_type=Path),
     help="Folder of the report.",
 )
 @click.option("--name", help="What the section of the report is called.  [default: the name of GENERATED]")
@@ -138,7 +140,7 @@ def command(
         )  # fmt: skip
         report = image_section(found, shown, called, inputs, given).save(out)
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; nothing was written") from None
     for measure in found.measures:

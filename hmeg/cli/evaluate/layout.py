@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hmeg.cli.errors import described
+from hmeg.cli.parameters import Number, Output
+
 from .given import command_line
 from .numbers import number_list
 
@@ -41,14 +44,14 @@ _PICTURES = 6
     "--overlap",
     default=0.1,
     show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     help="Two boxes overlap when more than this share of the smaller one is covered.",
 )
 @click.option(
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Output(file_okay=False, path_type=Path),
     help="Folder of the report.",
 )
 def command(
@@ -98,7 +101,7 @@ def command(
         )  # fmt: skip
         report = layout_section(scores, drawn[:_PICTURES], settings, given).save(out)
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; nothing was written") from None
     for name, of_seed in scores.items():

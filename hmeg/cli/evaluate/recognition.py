@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
+
 from .given import command_line
 
 
@@ -25,10 +28,10 @@ from .given import command_line
     metavar="DATA",
     help="Labelled images; may be given several times, or joined by commas.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the scores to this JSON file, too.")
+@click.option("--out", type=Output(dir_okay=False, path_type=Path), help="Write the scores to this JSON file, too.")
 @click.option(
     "--report",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Output(file_okay=False, path_type=Path),
     help="Add the scores to the report of this folder (report.html, metrics.json), as other `hmeg evaluate` do.",
 )
 @click.option(
@@ -141,7 +144,7 @@ def command(
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, report or out or checkpoint)) from error
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; files are as they were, or whole") from None
     finally:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
+
 from .given import command_line
 from .numbers import number_list
 
@@ -38,7 +41,7 @@ _STEPS = {"tiny": 300, "full": 265_000}
     "--out",
     default=Path("evaluation"),
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Output(file_okay=False, path_type=Path),
     help="Folder of runs and report.",
 )
 def command(
@@ -99,7 +102,7 @@ def command(
     except OutOfMemoryError as error:
         raise click.ClickException("out of memory; try a smaller --batch-size") from error
     except (ValueError, OSError, FloatingPointError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(described(error, out)) from error
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; the same command goes on where it was") from None
     for arm, runs in results.items():

@@ -8,11 +8,12 @@ from shlex import quote
 import click
 
 from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
 
 
 @click.command(short_help="The decoder as compiled code (.pt2).")
 @click.option("--weights", default="small", show_default=True, metavar="NAME|PATH", help="Bundled, or a weights file.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A file ending in .pt2.")
+@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="A file ending in .pt2.")
 @click.option(
     "--precision",
     default="fp32",

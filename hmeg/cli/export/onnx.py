@@ -10,11 +10,12 @@ from shlex import quote
 import click
 
 from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
 
 
 @click.command()
 @click.option("--weights", default="small", show_default=True, metavar="NAME|PATH", help="Bundled, or .safetensors.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (.onnx).")
+@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="File to write (.onnx).")
 @click.option(
     "--part",
     default="decoder",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hmeg.cli.errors import described
+from hmeg.cli.parameters import Output
 
 if TYPE_CHECKING:
     from hmeg.export.trt.profiles import BatchProfile
@@ -38,7 +39,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, values: tuple[
     type=click.Choice(["fp32", "fp16", "bf16"]),
     help="With --weights; an ONNX file has one already.  [default: fp32]",
 )
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A file ending in .engine.")
+@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="A file ending in .engine.")
 @click.option(
     "--profile",
     "profiles",
@@ -50,7 +51,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, values: tuple[
 @click.option("--tf32", is_flag=True, help="Let float32 products be rounded to TF32 (10 bits), TensorRT's own default.")
 @click.option(
     "--timing-cache",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Output(dir_okay=False, path_type=Path),
     help="Kernel timings of earlier builds, read and written.  [default: tensorrt-timings.cache beside --out]",
 )
 @click.option("--device", default="cuda", show_default=True, metavar="cuda|cuda:1", help="The GPU to build on and for.")

@@ -87,10 +87,12 @@ def varying() -> ModuleType:
 def _from_yaml(path: Path) -> list[Operation]:
     import yaml
 
+    from hmeg.strict_yaml import load_yaml
+
     if path.stat().st_size > _LONGEST_FILE:
         raise ValueError(f"{path} is longer than {_LONGEST_FILE} bytes: no list of operations")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, list) or not values:

@@ -1,0 +1,30 @@
+"""Kinds of values that options take, beside click's own."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import click
+
+
+class Output(click.Path):
+    """A file or a folder to write; an empty text, as of a shell's variable that is not set, is not the folder here."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("it is empty; is a variable not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range; nan is in none, though it compares as if it were in all, nor is inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
