@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from hmeg.model import HMEG, ModelConfig
@@ -64,6 +68,27 @@ def test_round_trip_in_float32_is_exact(model: HMEG, tmp_path: Path) -> None:
     loaded = load_weights(tmp_path / "w")
     assert all(torch.equal(loaded.state_dict()[key], value) for key, value in model.state_dict().items())
     assert loaded.weights_id == weights_id(model)
+
+
+def test_files_from_before_a_field_was_added_keep_their_id_and_digest(model: HMEG, saved: Path) -> None:
+    """Written without the fields, as older releases did, and with a digest over the fields they had."""
+    with safe_open(saved, framework="pt") as file:
+        header = file.metadata()
+    config = json.loads(header["config"])
+    older = {name: value for name, value in config.items() if name not in ("glyph_hooks", "glyph_fit")}
+    assert len(older) == len(config) - 2
+    tensors = load_file(saved)
+    digest = hashlib.sha256(json.dumps(older, sort_keys=True).encode())
+    for key, value in sorted(tensors.items()):
+        value = value.float() if value.is_floating_point() else value
+        digest.update(f"{key} {tuple(value.shape)} {value.dtype} ".encode())
+        digest.update(value.numpy().tobytes())
+    free = json.dumps({"licence": "MIT", "steps": "7"}, sort_keys=True)
+    whole = hashlib.sha256(f"{digest.hexdigest()} {free}".encode()).hexdigest()
+    save_file(tensors, saved, metadata={**header, "config": json.dumps(older), "digest": whole})
+    loaded = load_weights(saved)
+    assert loaded.config == TINY and loaded.weights_id == digest.hexdigest()[:12]
+    assert weights_id(HMEG(dataclasses.replace(TINY, glyph_hooks=True))) != weights_id(HMEG(TINY))
 
 
 def test_weights_id_depends_on_weights_only(saved: Path, tmp_path: Path) -> None:

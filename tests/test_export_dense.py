@@ -32,12 +32,15 @@ def by_name(config, outputs):
     return dict(zip(["boxes_drawn", "masks", *(f"image_{size}" for size in config.resolutions)], outputs, strict=True))
 
 
-@pytest.mark.parametrize("config", [TINY, EXTENDED], ids=["base-like", "small-like"])
+ROOTS = dataclasses.replace(EXTENDED, glyph_hooks=True, glyph_fit=True)
+
+
+@pytest.mark.parametrize("config", [TINY, EXTENDED, ROOTS], ids=["base-like", "stretched", "small-like"])
 @pytest.mark.parametrize("merged", [True, False], ids=["merged", "folded"])
 def test_same_as_the_model(config, merged):
     model = tiny_model(config)
     dense = DensePipeline(model, merged)
-    for graphs in ([GRAPHS[0]], GRAPHS, GRAPHS[:2]):
+    for graphs in ([GRAPHS[0]], GRAPHS, GRAPHS[:2], [parse_latex(r"\sqrt{a+b}"), NINE]):
         with torch.inference_mode():
             got = by_name(config, dense(**tensors(padded(graphs, config, seed=0))))
         for name, wanted in draw(model, graphs).outputs.items():

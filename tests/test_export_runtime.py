@@ -40,7 +40,7 @@ def test_composition_and_decoder_make_the_models_images(config):
 
 def test_shapes_of_the_two_models():
     assert decoder_inputs(BASE) == {"layout": (128, 64, 64), "noise": (32, 256, 256)}
-    assert decoder_inputs(SMALL) == {"layout": (27, 64, 64), "noise": (2, 256, 256), "glyphs": (2, 256, 256)}
+    assert decoder_inputs(SMALL) == {"layout": (28, 64, 64), "noise": (2, 256, 256), "glyphs": (1, 256, 256)}
 
 
 def test_metadata_comes_back_from_text():

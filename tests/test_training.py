@@ -17,8 +17,11 @@ from training_data import IMAGE, LAYOUT, assert_same_weights, log, prepared, wei
 
 from hmeg.cli import main
 from hmeg.data.crohme import RenderSettings, prepare
-from hmeg.model.checkpoint import load_weights
+from hmeg.graph import vocabulary
+from hmeg.model import HMEG, SMALL
+from hmeg.model.checkpoint import load_weights, save_weights
 from hmeg.training.checkpoints import checkpoints, load_checkpoint
+from hmeg.training.glyph_ink import varied
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.order import Purpose, batch_indices, step_generator
@@ -116,6 +119,67 @@ def test_a_run_can_start_from_another_with_more_resolutions(data: Path, tmp_path
     old = before["discriminators"]["patch.64.conv1.weight"]
     assert torch.equal(trainer.discriminators.patch["64"].conv1.weight, old)
     assert "128" in trainer.discriminators.patch
+
+
+def assert_same_state(a: nn.Module, b: nn.Module) -> None:
+    first, second = a.state_dict(), b.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    finished, file = HMEG(SMALL), tmp_path / "finished.safetensors"
+    save_weights(finished, file, dtype=torch.float32, metadata={"layout_training": '{"steps": 7}'})
+    config = replace(IMAGE, steps=1, start_from=str(file), learning_rate=0.0)
+    trainer = ImageTrainer(data, tmp_path / "run", config)
+    assert_same_state(trainer.model, finished.image_model)
+    trainer.train()
+    out = tmp_path / "out.safetensors"
+    packed = pack_runs(file, tmp_path / "run", out, white_paper=False)
+    assert_same_state(packed.layout_generator, finished.layout_generator)
+    recorded = load_weights(out).metadata
+    assert recorded["layout_training"] == '{"steps": 7}'
+    assert json.loads(recorded["image_training"])["start_from"] == "finished.safetensors"
+    other = tmp_path / "other.safetensors"
+    save_weights(HMEG(replace(SMALL, glyph_size=8)), other)
+    with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
+        ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(other)))
+    with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
+        pack_runs(file, other, out)
+    with pytest.raises(ValueError, match="nowhere holds no checkpoint"):
+        ImageTrainer(data, tmp_path / "third", replace(config, start_from=str(tmp_path / "nowhere")))
+
+
+def test_drawing_from_their_own_handwriting(data: Path, tmp_path: Path) -> None:
+    config = replace(IMAGE, glyphs="own", steps=2, scales=(64,), adversarial_scales=(64,), learning_rate=1e-3)
+    trainer = ImageTrainer(data, tmp_path / "run", config)
+    batch, again = trainer.prepare(1), trainer.prepare(1)
+    assert batch.glyph_ink is not None and torch.equal(batch.glyph_ink, again.glyph_ink)
+    assert batch.glyph_ink.shape == (len(batch.graph.symbols), 32, 32)
+    assert trainer.model.glyphs is not None
+    before = trainer.model.glyphs.glyphs.detach().clone()
+    trainer.train()
+    assert torch.equal(before, trainer.model.glyphs.glyphs), "typical pictures are not learned then"
+    assert not torch.equal(batch.glyph_ink, trainer.prepare(0).glyph_ink[: len(batch.glyph_ink)])
+    emptied = tmp_path / "emptied.safetensors"
+    save_weights(HMEG(SMALL), emptied)
+    started = ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(emptied)))
+    assert started.model.glyphs is not None
+    filled = slice(vocabulary.NUM_SYMBOL_CLASSES * SMALL.glyph_modes)
+    assert torch.equal(started.model.glyphs.glyphs[filled], before[filled]), "they are those of the data at hand"
+    with pytest.raises(ValueError, match="--model base has none"):
+        replace(config, model="base")
+
+
+def test_pictures_become_thinner_thicker_and_blurred() -> None:
+    line = torch.zeros(64, 9, 9)
+    line[:, 3:6] = 1
+    made = varied(line, torch.Generator().manual_seed(0))
+    assert made.min() >= 0 and made.max() <= 1
+    ink = made.sum(dim=(1, 2)) / 27
+    assert ink.min() < 0.9 and ink.max() > 1.5, "between two fifths of a cell less and one and a half more, either side"
+    assert made[:, 4].min() > 0.5, "the stroke stays where it was"
 
 
 def test_training_on_windows_without_critics(data: Path, tmp_path: Path) -> None:

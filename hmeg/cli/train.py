@@ -220,8 +220,8 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @command.command(short_help="Finished runs -> one weights file.")
-@click.option("--layout", "layout_run", type=_run_folder, help="Layout run, with --image.")
-@click.option("--image", "image_run", type=_run_folder, help="Image run, with --layout.")
+@click.option("--layout", metavar="RUN|WEIGHTS", help="Layout run, or weights whose layout part to take; with --image.")
+@click.option("--image", metavar="RUN|WEIGHTS", help="Image run, or weights whose image part to take; with --layout.")
 @click.option("--joint", "joint_run", type=_run_folder, help="Joint run.")
 @click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
 @click.option("--out", required=True, type=Output(path_type=Path), help="Weights file (.safetensors).")
@@ -233,24 +233,27 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Shift images so that their background is white: training leaves it a little grey.",
 )
 def pack(
-    layout_run: Path | None,
-    image_run: Path | None,
+    layout: str | None,
+    image: str | None,
     joint_run: Path | None,
     classifier_run: Path | None,
     out: Path,
     licence: str,
     white_paper: bool,
 ) -> None:
-    """Write averaged weights to one float16 file: of a layout and an image run, of a joint run, or of a classifier."""
+    """Write averaged weights to one float16 file: of a layout and an image run, of a joint run, or of a classifier.
+
+    Of finished weights, a file or the name of bundled ones, --layout and --image take a part as it is.
+    """
     from torch import nn
 
     from hmeg.training.pack import pack_classifier_run, pack_joint_run, pack_runs
 
     model: nn.Module
     try:
-        match (layout_run, image_run, joint_run, classifier_run):
-            case (Path(), Path(), None, None):
-                model = pack_runs(layout_run, image_run, out, licence, white_paper)
+        match (layout, image, joint_run, classifier_run):
+            case (str(), str(), None, None):
+                model = pack_runs(layout, image, out, licence, white_paper)
             case (None, None, Path(), None):
                 model = pack_joint_run(joint_run, out, licence, white_paper)
             case (None, None, None, Path()):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.data.glyphs import cut_symbols
+from hmeg.data.symbol_cuts import cut_symbols
 from hmeg.generation.generator import Generator
 from hmeg.graph import GraphBatch, SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset

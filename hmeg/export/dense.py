@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.box_coordinates import NUM_FEATURES, SMALLEST_SIDE, box_features, coordinate_channels
 from hmeg.model.composition import Composition
-from hmeg.model.glyphs import SIDE_SPREAD, GlyphAtlas, hat_weights
+from hmeg.model.glyphs import GlyphAtlas, hat_weights
 from hmeg.model.layout import AttentionReadout, LayoutGenerator, box_numbers, inside_image
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder, GraphTripleConv
@@ -243,12 +243,8 @@ class DenseGlyphs(nn.Module):
         side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=SMALLEST_SIDE)
         # 1/2 (1 + erf) is the normal distribution; the ends as the model has them
         uniform = (0.5 * (1 + torch.erf(style * math.sqrt(0.5)))).clamp(max=1 - 2**-20)
-        uniform, size = uniform.gather(1, first), side.log().mean(dim=2).gather(1, first)
-        distance = F.embedding(symbols, self.atlas.log_side) - size[:, :, None]
-        likelihood = F.embedding(symbols, self.atlas.frequency) * (
-            torch.exp(-0.5 * (distance / SIDE_SPREAD) ** 2) + 1e-6
-        )
-        limits = torch.cumsum(likelihood, dim=2)
+        uniform, sides = uniform.gather(1, first), side.log().gather(1, first[:, :, None].expand(-1, -1, 2))
+        limits = torch.cumsum(self.atlas.likelihood(symbols, sides), dim=2)
         return (uniform[:, :, None] * limits[:, :, -1:] >= limits[:, :, :-1]).to(torch.int64).sum(dim=2)
 
     def forward(self, symbols: Tensor, boxes: Tensor, there: Tensor, style: Tensor) -> Tensor:
@@ -260,7 +256,8 @@ class DenseGlyphs(nn.Module):
         places = (torch.arange(self.side, device=boxes.device, dtype=boxes.dtype) + 0.5) / self.side
         places = places.expand(batch * most, -1)
         x0, y0, x1, y1 = boxes.flatten(0, 1).unbind(1)
-        columns = hat_weights(places, x0, x1, cells).reshape(batch, most, self.side, cells)
+        shares = atlas.shares(symbols.flatten(), boxes.flatten(0, 1))
+        columns = hat_weights(places, x0, x1, cells, shares).reshape(batch, most, self.side, cells)
         rows = hat_weights(places, y0, y1, cells).reshape(batch, most, 1, self.side, cells)
         # One product over symbols and cells together: no image per symbol ever exists.
         stretched = (rows @ glyphs).permute(0, 2, 3, 1, 4).reshape(batch, channels, self.side, most * cells)

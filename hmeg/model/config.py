@@ -33,6 +33,9 @@ class ModelConfig:
     glyph_channels        layout channels that hold a learned picture of every symbol, ``glyph_size`` cells wide and
                           high, stretched into its box (:mod:`hmeg.model.glyphs`; our own extension too); there are
                           ``glyph_modes`` of every symbol, the ways in which it is written
+    glyph_hooks           the picture of a root is not stretched evenly: its hook keeps its proportions, only its bar
+                          becomes longer (:func:`hmeg.model.glyphs.hook_shares`)
+    glyph_fit             which of its pictures a symbol gets goes by width and height of its box, not by size alone
     layout_embedding_dim  embeddings and node vectors of the layout generator
     layout_hidden_dim     hidden width of its perceptrons
     layout_num_layers     number of its graph convolutions
@@ -61,6 +64,8 @@ class ModelConfig:
     glyph_channels: int = 0
     glyph_size: int = 24
     glyph_modes: int = 1
+    glyph_hooks: bool = False
+    glyph_fit: bool = False
     layout_embedding_dim: int = 128
     layout_hidden_dim: int = 512
     layout_num_layers: int = 5
@@ -75,7 +80,7 @@ class ModelConfig:
             if field.name == "name":
                 if not isinstance(value, str) or not value:
                     raise ValueError(f"configuration field name must be a non-empty string, got {value!r}")
-            elif field.name in ("box_coordinates", "layout_prior", "layout_kaiming_init"):
+            elif field.name in ("box_coordinates", "glyph_hooks", "glyph_fit", "layout_prior", "layout_kaiming_init"):
                 if not isinstance(value, bool):
                     raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
             else:
@@ -88,6 +93,8 @@ class ModelConfig:
                         raise ValueError(f"configuration field {field.name} must be in {allowed}, got {value!r}")
         if self.symbol_channels and not self.box_coordinates:
             raise ValueError("configuration field symbol_channels needs box_coordinates")
+        if self.glyph_hooks and self.glyph_size % 2:
+            raise ValueError(f"configuration field glyph_hooks needs an even glyph_size, got {self.glyph_size}")
         stages = len(self.refinement_dims)
         if not 3 <= stages <= 16:
             raise ValueError(f"refinement_dims needs 3 to 16 stages, got {stages}")
@@ -138,7 +145,7 @@ class ModelConfig:
 BASE = ModelConfig()
 
 # Made for CPUs: about a sixteenth of base's decoder arithmetic (hmeg.model.cost counts it), one grey channel.
-# Node vectors (8), symbols (14), glyphs (2), box coordinates (5) and noise (2) together are 31 channels: with 32
+# Node vectors (8), symbols (15), a glyph (1), box coordinates (5) and noise (2) together are 31 channels: with 32
 # features and the smaller image the last stage then reads 64, a multiple of what CPU convolutions work in.
 SMALL = ModelConfig(
     name="small",
@@ -150,9 +157,12 @@ SMALL = ModelConfig(
     layout_noise_dim=2,
     mask_hidden_dim=16,
     box_coordinates=True,
-    symbol_channels=14,
-    glyph_channels=2,
-    glyph_modes=12,
+    symbol_channels=15,
+    glyph_channels=1,
+    glyph_size=32,
+    glyph_modes=16,
+    glyph_hooks=True,
+    glyph_fit=True,
     layout_embedding_dim=64,
     layout_hidden_dim=128,
     layout_num_layers=4,

@@ -10,23 +10,46 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hmeg.graph import vocabulary
 
 from .box_coordinates import SMALLEST_SIDE
 from .triple_conv import NUM_SYMBOL_ROWS
 from .windows import Windows
 
 SIDE_SPREAD = 0.3  # of the logarithm of sides that count as about the same
+ROOT = vocabulary.symbol_id("\\sqrt")
+# Width of a root's hook, up to where nothing but the bar goes on, over the root's height. In 1,787 roots of CROHME's
+# training set ink below the upper two fifths ends at 0.33 of the height (median; 0.66 at the 90th percentile), whatever
+# the root's width; the bar sets in at 0.25 (0.47).
+HOOK = 0.6
 
 
-def hat_weights(positions: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:
+def hook_shares(symbols: Tensor, boxes: Tensor) -> Tensor:
+    """What share of a box's width the first half of its glyph's columns spans: 1/2, but less for long roots.
+
+    symbols (V,), boxes (V, 4) -> (V,) in (0, 1/2]: a root's hook is ``HOOK`` times its height wide, at most half the
+    box. Differentiable in boxes.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).clamp(min=SMALLEST_SIDE).unbind(1)
+    return torch.where(symbols == ROOT, (HOOK * height / width).clamp(max=0.5), 0.5)
+
+
+def hat_weights(positions: Tensor, low: Tensor, high: Tensor, cells: int, share: Tensor | None = None) -> Tensor:
     """Bilinear weights of ``cells`` cells that divide [low, high], at positions: zero-padded, half-pixel convention.
 
     positions (P, L), low and high (P,) -> (P, L, cells). A side under 1/64 counts as 1/64 about its middle.
-    Differentiable in low and high.
+    share (P,) in (0, 1): the first half of the cells divides that share of the side evenly, the second half the rest;
+    None: all are of one size. Differentiable in low, high and share.
     """
     side = (high - low).clamp(min=SMALLEST_SIDE)
     start = (low + high - side) / 2
-    cell = (positions - start[:, None]) / side[:, None] * cells - 0.5
+    part = (positions - start[:, None]) / side[:, None]
+    if share is not None:
+        first = share[:, None]
+        part = torch.where(part < first, part / first, 1 + (part - first) / (1 - first)) / 2
+    cell = part * cells - 0.5
     centres = torch.arange(cells, dtype=cell.dtype, device=cell.device)
     return (1 - (cell[:, :, None] - centres).abs()).clamp(min=0)
 
@@ -34,32 +57,42 @@ def hat_weights(positions: Tensor, low: Tensor, high: Tensor, cells: int) -> Ten
 class GlyphAtlas(nn.Module):
     """Every symbol's learned glyph in its box, summed per expression.
 
-    forward(symbols (V,), modes (V,), boxes (V, 4), batch (V,), windows, num_graphs, mask_size)
+    forward(symbols (V,), modes (V,), boxes (V, 4), batch (V,), windows, num_graphs, mask_size, ink=None)
     -> (M, channels, 4 side, 4 side) at the resolution of the largest image (pixel centres). Differentiable in boxes
-    and glyphs. The first channel is meant for the mean ink of a mode, in [0, 1]: see :meth:`fill`.
+    and glyphs. The first channel is meant for the typical ink of a mode, in [0, 1]: see :meth:`fill`; ink (V, size,
+    size), for training, stands in for it.
+
+    hooks  whether roots keep the proportions of their hooks, see :func:`hook_shares`
+    fit    whether modes are chosen by both sides of a box, or by its size alone
     """
 
     frequency: Tensor  # (rows, modes): how often a class is written in each mode
-    log_side: Tensor  # (rows, modes): mean logarithm of the box's side, the root of its area; the image's is 1
+    # (rows, modes, 2): mean logarithms of width and height of boxes, or (rows, modes): their means; the image's are 1
+    log_side: Tensor
 
-    def __init__(self, channels: int, size: int, modes: int) -> None:
+    def __init__(self, channels: int, size: int, modes: int, hooks: bool = False, fit: bool = False) -> None:
         super().__init__()
-        self.modes = modes
+        self.modes, self.hooks = modes, hooks
         # Row: symbol * modes + mode. Four dimensions, for nn.Module.to(memory_format=...) takes no more.
         self.glyphs = nn.Parameter(0.1 * torch.randn(NUM_SYMBOL_ROWS * modes, channels, size, size))
         self.register_buffer("frequency", torch.full((NUM_SYMBOL_ROWS, modes), 1 / modes))
-        self.register_buffer("log_side", torch.zeros(NUM_SYMBOL_ROWS, modes))
+        self.register_buffer("log_side", torch.zeros(NUM_SYMBOL_ROWS, modes, *([2] if fit else [])))
 
     @torch.no_grad()
-    def fill(self, ink: Tensor, frequency: Tensor, log_side: Tensor) -> None:
-        """Sets the first channel, ink (rows, modes, size, size), and what is known of the modes (rows, modes)."""
+    def fill(self, ink: Tensor, frequency: Tensor, log_sides: Tensor) -> None:
+        """Sets the first channel, ink (rows, modes, size, size), and what is known of the modes.
+
+        frequency (rows, modes), log_sides (rows, modes, 2): mean logarithms of width and height
+        """
         self.glyphs[: len(ink) * self.modes, 0] = ink.flatten(0, 1).to(self.glyphs)
         self.frequency[: len(frequency)] = frequency.to(self.frequency)
+        log_side = log_sides if self.log_side.dim() == 3 else log_sides.mean(dim=2)
         self.log_side[: len(log_side)] = log_side.to(self.log_side)
 
     def choose(self, symbols: Tensor, boxes: Tensor, batch: Tensor, style: Tensor) -> Tensor:
         """Modes (V,) int64: by frequency, among those seen in boxes of about this size (a pen has one width, so small
-        symbols are bold and large ones thin). boxes (V, 4), batch (V,), style (V,) standard normal.
+        symbols are bold and large ones thin), or width and height (a stroke that fills a narrow box would lean in a
+        wide one). boxes (V, 4), batch (V,), style (V,) standard normal.
 
         Equal symbols of one expression get one mode, as one writer would do, by the style of the first of them.
         """
@@ -69,11 +102,16 @@ class GlyphAtlas(nn.Module):
         # Below 1 by more than a rounding: all of it would lie beyond the last mode that has a share.
         uniform = torch.special.ndtr(style.float()).clamp(max=1 - 2**-20)[first[group]]
         side = (boxes[:, 2:] - boxes[:, :2]).float().clamp(min=SMALLEST_SIDE)
-        distance = self.log_side[symbols] - side.log().mean(dim=1)[first[group]][:, None]
-        # At least a trace of every mode's frequency: a box of a size never seen must have modes to choose from.
-        likelihood = self.frequency[symbols] * (torch.exp(-0.5 * (distance / SIDE_SPREAD) ** 2) + 1e-6)
-        limits = torch.cumsum(likelihood, dim=1)
+        limits = torch.cumsum(self.likelihood(symbols, side.log()[first[group]]), dim=1)
         return (uniform[:, None] * limits[:, -1:] >= limits[:, :-1]).sum(dim=1)
+
+    def likelihood(self, symbols: Tensor, log_sides: Tensor) -> Tensor:
+        """How likely each mode is in a box, up to a factor: symbols (...), log_sides (..., 2) -> (..., modes)."""
+        known = F.embedding(symbols, self.log_side.flatten(1)).unflatten(-1, (self.modes, -1))
+        here = log_sides if known.shape[-1] == 2 else log_sides.mean(dim=-1, keepdim=True)
+        distance = (((known - here[..., None, :]) / SIDE_SPREAD) ** 2).mean(dim=-1)
+        # At least a trace of every mode's frequency: a box of a size never seen must have modes to choose from.
+        return F.embedding(symbols, self.frequency) * (torch.exp(-0.5 * distance) + 1e-6)
 
     def forward(
         self,
@@ -84,6 +122,7 @@ class GlyphAtlas(nn.Module):
         windows: Windows,
         num_graphs: int,
         mask_size: int,
+        ink: Tensor | None = None,
     ) -> Tensor:
         device, size = boxes.device, self.glyphs.shape[-1]
         window, symbol = _pairs(batch, windows, num_graphs)
@@ -91,10 +130,18 @@ class GlyphAtlas(nn.Module):
         across = (4 * windows.left[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
         down = (4 * windows.top[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
         x0, y0, x1, y1 = boxes[symbol].unbind(1)
-        columns = hat_weights(across, x0, x1, size)[:, None]
+        shares = self.shares(symbols[symbol], boxes[symbol])
+        columns = hat_weights(across, x0, x1, size, shares)[:, None]
         rows = hat_weights(down, y0, y1, size)[:, None]
-        stretched = rows @ self.glyphs[(symbols * self.modes + modes)[symbol]] @ columns.transpose(2, 3)
+        glyphs = self.glyphs[(symbols * self.modes + modes)[symbol]]
+        if ink is not None:
+            glyphs = torch.cat([ink.to(glyphs)[symbol, None], glyphs[:, 1:]], dim=1)
+        stretched = rows @ glyphs @ columns.transpose(2, 3)
         return stretched.new_zeros((len(windows.expression), *stretched.shape[1:])).index_add(0, window, stretched)
+
+    def shares(self, symbols: Tensor, boxes: Tensor) -> Tensor | None:
+        """How columns are divided, as :func:`hat_weights` wants it; None if all glyphs are evenly stretched."""
+        return hook_shares(symbols, boxes) if self.hooks else None
 
 
 def _pairs(batch: Tensor, windows: Windows, num_graphs: int) -> tuple[Tensor, Tensor]:

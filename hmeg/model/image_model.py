@@ -52,6 +52,8 @@ class ImageModel(nn.Module):
     relation_scores  whether to compute the auxiliary scores as well (their published loss weight is 0)
     glyph_modes      (V,) int64: how each symbol is written, see :meth:`choose_glyphs`; None: the most frequent way.
                      Read only where ``config.glyph_channels`` is set
+    glyph_ink        (V, glyph_size, glyph_size) in [0, 1]: pictures to draw from instead of the learned ones' first
+                     channel, for training; with ``config.glyph_channels`` only
     windows          paint these parts only: noise, layout and images are then those of the M windows, for training
     masks            whether the soft masks are wanted in evaluation mode too; the layout does not need them stored
 
@@ -70,8 +72,13 @@ class ImageModel(nn.Module):
         init_box_head(self.box_head)
         self.mask_refiner = MaskRefiner(config.mask_hidden_dim, config.mask_size)
         self.upsampler = LayoutUpsampler(config.gconv_dim)
-        glyphs = config.glyph_channels
-        self.glyphs = GlyphAtlas(glyphs, config.glyph_size, config.glyph_modes) if glyphs else None
+        self.glyphs = (
+            GlyphAtlas(
+                config.glyph_channels, config.glyph_size, config.glyph_modes, config.glyph_hooks, config.glyph_fit
+            )
+            if config.glyph_channels
+            else None
+        )
         self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, config.symbol_channels) if config.symbol_channels else None
         self.decoder = ImageDecoder(
             config.layout_channels + config.layout_noise_dim,
@@ -90,6 +97,7 @@ class ImageModel(nn.Module):
         windows: Windows | None = None,
         glyph_modes: Tensor | None = None,
         masks: bool = False,
+        glyph_ink: Tensor | None = None,
     ) -> ImageOutput:
         config = self.config
         painted = graph.num_graphs if windows is None else len(windows.expression)
@@ -104,7 +112,7 @@ class ImageModel(nn.Module):
             predicted = self.box_head(nodes)
             used = predicted if boxes is None else boxes
             soft_masks = self.mask_refiner(used) if masks or self.mask_refiner.training else None
-            composition = self._compose(graph, nodes, used, soft_masks, glyph_modes, windows)
+            composition = self._compose(graph, nodes, used, soft_masks, glyph_modes, windows, glyph_ink)
             scores = self.relation_scores(graph, predicted) if relation_scores else None
         layout = composition.upsampled(self.upsampler, noise)
         images = self.decoder(layout, resolutions)
@@ -123,6 +131,7 @@ class ImageModel(nn.Module):
         soft_masks: Tensor | None,
         glyph_modes: Tensor | None,
         windows: Windows | None,
+        glyph_ink: Tensor | None = None,
     ) -> Composition:
         """soft_masks (V, 1, 64, 64) if they are there already, else they are never stored."""
         if soft_masks is None:
@@ -130,7 +139,9 @@ class ImageModel(nn.Module):
         else:
             layout = ops.compose_layout(soft_masks, nodes, graph.batch, graph.num_graphs)
         in_boxes = self.compose_in_boxes(graph, boxes) if self.config.box_coordinates else None
-        glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows) if self.config.glyph_channels else None
+        glyphs = None
+        if self.config.glyph_channels:
+            glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows, glyph_ink)
         if windows is not None:
             layout = windows.cut(layout, 1)
             in_boxes = None if in_boxes is None else windows.cut(in_boxes, 1)
@@ -156,14 +167,19 @@ class ImageModel(nn.Module):
         return None if self.glyphs is None else self.glyphs.choose(graph.symbols, boxes, graph.batch, style)
 
     def place_glyphs(
-        self, graph: GraphBatch, modes: Tensor | None, boxes: Tensor, windows: Windows | None
+        self,
+        graph: GraphBatch,
+        modes: Tensor | None,
+        boxes: Tensor,
+        windows: Windows | None,
+        ink: Tensor | None = None,
     ) -> Tensor:
         """Learned glyphs in their boxes (N or M, glyph_channels, 256 or less), see :mod:`hmeg.model.glyphs`."""
         assert self.glyphs is not None
         size = self.config.mask_size
         windows = windows or Windows.whole(graph.num_graphs, size, boxes.device)
         modes = torch.zeros_like(graph.symbols) if modes is None else modes
-        placed: Tensor = self.glyphs(graph.symbols, modes, boxes, graph.batch, windows, graph.num_graphs, size)
+        placed: Tensor = self.glyphs(graph.symbols, modes, boxes, graph.batch, windows, graph.num_graphs, size, ink)
         return placed
 
     def relation_scores(self, graph: GraphBatch, predicted_boxes: Tensor) -> Tensor:

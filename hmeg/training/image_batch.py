@@ -14,6 +14,7 @@ from hmeg.model.config import ModelConfig
 from hmeg.model.windows import Windows
 
 from .expressions import Expressions
+from .glyph_ink import TrainingGlyphs
 from .images import TrainingImages
 from .order import Purpose, batch_indices, step_generator
 from .processes import Processes
@@ -28,6 +29,7 @@ class ImageBatch:
     graph         training expressions with true boxes
     pixels        their images, as :class:`hmeg.training.images.TrainingImages` wants them
     glyph_modes   (V,) how each symbol is written, where the model asks for it
+    glyph_ink     (V, size, size) pictures to draw them from, where that is wanted
     windows       the parts of the images to train on; None: all
     symbol_share  this process's symbols relative to an even share: weight of means over symbols
     """
@@ -35,6 +37,7 @@ class ImageBatch:
     graph: GraphBatch
     pixels: Tensor
     glyph_modes: Tensor | None
+    glyph_ink: Tensor | None
     windows: Windows | None
     symbol_share: float
 
@@ -42,7 +45,7 @@ class ImageBatch:
 class ImageBatches:
     """Makes them: ``ImageBatches(...)(step)``.
 
-    glyph_modes  for every expression of the data set (V,) int64, or None
+    glyphs  how the symbols of the data set are written, or None
     """
 
     def __init__(
@@ -52,10 +55,10 @@ class ImageBatches:
         model: ModelConfig,
         images: TrainingImages,
         processes: Processes,
-        glyph_modes: list[np.ndarray] | None = None,
+        glyphs: TrainingGlyphs | None = None,
     ) -> None:
         self.config, self.model, self.images, self.processes = config, model, images, processes
-        self.glyph_modes = glyph_modes
+        self.glyphs = glyphs
         self.expressions = Expressions(dataset.graphs, model.layout_prior)
         self.part = processes.part(min(config.batch_size, len(dataset)))
 
@@ -67,11 +70,16 @@ class ImageBatches:
         rows, mine = self.rows(step), self.part
         graph = self.expressions.batch(rows)
         first, last = symbols_of(graph, mine)
-        modes = None if self.glyph_modes is None else [self.glyph_modes[int(row)] for row in rows[mine]]
+        modes = ink = None
+        if self.glyphs is not None:
+            modes = self.glyphs.modes_of(rows[mine])
+            # Varied for all processes alike, then cut.
+            ink = self.glyphs.ink_of(rows, step_generator(self.config.seed, step, "cpu", Purpose.GLYPHS))
         return ImageBatch(
             graph=self.expressions.batch(rows[mine]),
             pixels=self.images.prepare(rows[mine]),
-            glyph_modes=None if modes is None else torch.from_numpy(np.concatenate(modes)),
+            glyph_modes=modes,
+            glyph_ink=None if ink is None else ink[first:last],
             windows=self._windows(graph, step) if self.config.window else None,
             symbol_share=(last - first) * self.processes.count / len(graph.symbols),
         )

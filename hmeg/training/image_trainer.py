@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +13,9 @@ from hmeg.model.config import ModelConfig
 from hmeg.model.image_model import ImageModel
 
 from .averages import AveragedWeights
-from .checkpoints import checkpoints, in_one_line, load_checkpoint
+from .checkpoints import checkpoints
 from .expressions import dataset_digest
+from .glyph_ink import TrainingGlyphs
 from .image_batch import ImageBatch, ImageBatches, image_noise
 from .image_losses import ImageDiscriminators, Target, discriminator_losses, generator_losses
 from .images import TrainingImages
@@ -23,6 +23,7 @@ from .loop import Measured, TrainingRun
 from .optimisation import Optimised, autocast
 from .processes import Processes
 from .settings import ImageTrainingConfig
+from .starting import start_from
 from .transfer import pinned, to_device
 from .validation import ValidationSet
 
@@ -47,12 +48,14 @@ class ImageTrainer:
         for network in (self.model, self.discriminators):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
             self.processes.prepare(network)
-        modes = fill_glyphs(self.model, self.dataset, config.seed)
-        if config.start_from and not (resume and checkpoints(Path(out))):  # a resumed run has its own weights by now
-            self._start_from(Path(config.start_from))
+        starting = bool(config.start_from) and not (resume and checkpoints(Path(out)))  # a resumed run has its own
+        if starting:
+            networks = {"model": self.model, "discriminators": self.discriminators}
+            start_from(config.start_from, networks, lambda finished: finished.image_model)
+        glyphs = fill_glyphs(self.model, self.dataset, config, keep=starting)
         self.images = TrainingImages(self.dataset, self.device, config.keep_images)
         self.batches = ImageBatches(
-            self.dataset, config, self.model_config, self.images, self.processes, modes
+            self.dataset, config, self.model_config, self.images, self.processes, glyphs
         )
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.generating = Optimised(self.model, config)
@@ -81,15 +84,6 @@ class ImageTrainer:
             self.processes,
             resume,
         )
-
-    def _start_from(self, run: Path) -> None:
-        """Takes over a run's weights; discriminators that it did not have start afresh."""
-        objects = load_checkpoint(run)["objects"]
-        try:
-            self.model.load_state_dict(objects["model"])
-            self.discriminators.load_state_dict(objects["discriminators"], strict=False)
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"{run} holds weights of another configuration: {in_one_line(error)}") from error
 
     def train(self) -> None:
         """Runs to the configured number of steps."""
@@ -142,7 +136,7 @@ class ImageTrainer:
         with autocast(self.device, self.config.precision):
             output = self.model(
                 batch.graph, noise, boxes, config.scales, windows=batch.windows, glyph_modes=batch.glyph_modes,
-                masks=True,
+                glyph_ink=batch.glyph_ink, masks=True,
             )
             return generator_losses(config, self.discriminators, output, boxes, target), output.images
 
@@ -168,11 +162,18 @@ def check_size(dataset: CrohmeDataset, model: ModelConfig) -> None:
         )
 
 
-def fill_glyphs(model: ImageModel, dataset: CrohmeDataset, seed: int) -> list[np.ndarray] | None:
-    """Fills a model's glyphs from a data set; returns how every symbol of it is written (None: no glyphs)."""
+def fill_glyphs(
+    model: ImageModel, dataset: CrohmeDataset, config: ImageTrainingConfig, keep: bool
+) -> TrainingGlyphs | None:
+    """Fills a model's glyphs from a data set; returns how every symbol of it is written (None: no glyphs).
+
+    keep  whether the model has glyphs already, of the weights that it starts from: learned ones stay. Where symbols are
+          drawn from their own handwriting none are learned, and those of this data set replace them
+    """
     if model.glyphs is None:
         return None
-    config = model.config
-    found = glyph_modes(dataset, config.glyph_size, config.glyph_modes, seed)
-    model.glyphs.fill(found.ink, found.frequency, found.log_side)
-    return found.assignment
+    sizes, own = model.config, config.glyphs == "own"
+    found = glyph_modes(dataset, sizes.glyph_size, sizes.glyph_modes, config.seed, sizes.glyph_hooks)
+    if own or not keep:
+        model.glyphs.fill(found.ink, found.frequency, found.log_sides)
+    return TrainingGlyphs(found.assignment, found.examples if own else None)

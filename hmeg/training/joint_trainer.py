@@ -14,7 +14,7 @@ from hmeg.model.discriminators import LayoutDiscriminator
 from hmeg.model.generator import HMEG
 
 from .averages import AveragedWeights
-from .checkpoints import checkpoints, in_one_line, load_checkpoint
+from .checkpoints import checkpoints
 from .expressions import dataset_digest
 from .image_batch import ImageBatch, ImageBatches, image_noise
 from .image_losses import ImageDiscriminators, Target, discriminator_losses, generator_losses
@@ -26,6 +26,7 @@ from .loop import Measured, TrainingRun
 from .optimisation import Optimised, autocast
 from .processes import Processes
 from .settings import JointTrainingConfig
+from .starting import start_from
 from .transfer import pinned, to_device
 from .validation import ValidationSet
 
@@ -74,12 +75,14 @@ class JointTrainer:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
             self.processes.prepare(network)
         self.processes.prepare(self.layout_discriminator)
-        modes = fill_glyphs(self.model.image_model, self.dataset, config.seed)
-        if not (resume and checkpoints(Path(out))):  # a resumed run has its own weights by now
+        starting = not (resume and checkpoints(Path(out)))  # a resumed run has its own weights by now
+        if starting:
             self._start()
+        drawing = starting and bool(config.start_from or config.start_image)
+        glyphs = fill_glyphs(self.model.image_model, self.dataset, config, keep=drawing)
         self.images = TrainingImages(self.dataset, self.device, config.keep_images)
         self.image_batches = ImageBatches(
-            self.dataset, config, self.model_config, self.images, self.processes, modes
+            self.dataset, config, self.model_config, self.images, self.processes, glyphs
         )
         self.layout_batches = LayoutBatches(self.dataset, config, self.model_config, self.processes)
         self.ema = AveragedWeights(self.model, config.ema_decay)
@@ -120,22 +123,17 @@ class JointTrainer:
 
     def _start(self) -> None:
         """Takes over weights of earlier runs: a joint one's, or those of its two halves."""
-        model = self.model
-        started = [
-            (self.config.start_from, {"model": model, "discriminators": self.discriminators,
-                                      "layout_discriminator": self.layout_discriminator}),
-            (self.config.start_layout, {"model": model.layout_generator, "discriminator": self.layout_discriminator}),
-            (self.config.start_image, {"model": model.image_model, "discriminators": self.discriminators}),
-        ]  # fmt: skip
-        for run, networks in started:
-            if not run:
-                continue
-            objects = load_checkpoint(Path(run))["objects"]
-            try:
-                for name, network in networks.items():
-                    network.load_state_dict(objects[name], strict=name != "discriminators")
-            except (KeyError, RuntimeError) as error:
-                raise ValueError(f"{run} holds weights of another configuration: {in_one_line(error)}") from error
+        model, config = self.model, self.config
+        if config.start_from:
+            networks = {"model": model, "discriminators": self.discriminators,
+                        "layout_discriminator": self.layout_discriminator}  # fmt: skip
+            start_from(config.start_from, networks, lambda finished: finished)
+        if config.start_layout:
+            networks = {"model": model.layout_generator, "discriminator": self.layout_discriminator}
+            start_from(config.start_layout, networks, lambda finished: finished.layout_generator)
+        if config.start_image:
+            networks = {"model": model.image_model, "discriminators": self.discriminators}
+            start_from(config.start_image, networks, lambda finished: finished.image_model)
 
     def train(self) -> None:
         """Runs to the configured number of steps."""
@@ -195,7 +193,8 @@ class JointTrainer:
             boxes = self.model.layout_generator(layout.graph, layout.noise)
             fake_boxes = self.model.layout_generator(layout.fakes, layout.fake_noise)
             output = self.model.image_model(
-                image.graph, noise, boxes, config.scales, glyph_modes=image.glyph_modes, masks=True
+                image.graph, noise, boxes, config.scales, glyph_modes=image.glyph_modes, glyph_ink=image.glyph_ink,
+                masks=True,
             )
             losses = {
                 "layout": config.layout_weight * box_loss(boxes, layout),

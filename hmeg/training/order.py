@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     IMAGE_NOISE = 2
     FAKES = 3
     SYMBOLS = 4
+    GLYPHS = 5
 
 
 def batch_indices(size: int, batch_size: int, step: int, seed: int) -> np.ndarray:

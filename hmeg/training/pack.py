@@ -19,6 +19,7 @@ from .checkpoints import in_one_line, load_checkpoint
 from .loop import CONFIG
 from .paper import whiten_paper
 from .settings import FOLDERS
+from .starting import weights_named
 
 
 def _settings(run: Path, *trainers: str) -> dict[str, Any]:
@@ -90,24 +91,41 @@ def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogn
     return recogniser
 
 
-def pack_runs(layout_run: Path, image_run: Path, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
-    """Writes the averaged weights of both runs, with their settings, to ``out`` (safetensors, float16).
+def pack_runs(layout: Path | str, image: Path | str, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
+    """Writes both parts, with the settings they were trained with, to ``out`` (safetensors, float16).
 
-    white_paper  see :func:`hmeg.training.paper.whiten_paper`
+    layout, image  folders of runs, whose averaged weights are taken; or weights files, or names of bundled weights,
+                   of which that part is taken as it is
+    white_paper    see :func:`hmeg.training.paper.whiten_paper`
 
-    ValueError if the runs are of different model configurations or have no checkpoint.
+    ValueError if the parts are of different model configurations or have no weights.
     """
-    configured = [_settings(layout_run, "layout")["model"], _settings(image_run, "image")["model"]]
-    if configured[0] != configured[1]:
-        raise ValueError(f"{layout_run} trains the model {configured[0]!r}, {image_run} {configured[1]!r}")
-    model = HMEG(ModelConfig.named(configured[0]))
-    metadata = {
-        "layout_training": json.dumps(_load_average(layout_run, model.layout_generator, "layout")),
-        "image_training": json.dumps(_load_average(image_run, model.image_model, "image")),
-        "licence": licence,
-    }
+    sources = {"layout": str(layout), "image": str(image)}
+    finished = {part: weights_named(source) for part, source in sources.items()}
+    configured = {}
+    for part, source in sources.items():
+        there = finished[part]
+        configured[part] = _settings(Path(source), part)["model"] if there is None else there.config.name
+    if configured["layout"] != configured["image"]:
+        raise ValueError(f"{layout} is of the model {configured['layout']!r}, {image} of {configured['image']!r}")
+    model = HMEG(ModelConfig.named(configured["image"]))
+    metadata = {"licence": licence}
+    for part, network in (("layout", model.layout_generator), ("image", model.image_model)):
+        there, noted = finished[part], f"{part}_training"
+        if there is None:
+            metadata[noted] = json.dumps(_load_average(Path(sources[part]), network, part))
+        else:
+            _take(network, there.layout_generator if part == "layout" else there.image_model, sources[part])
+            metadata.update({name: text for name, text in there.metadata.items() if name == noted})
     _save(model, out, metadata, white_paper)
     return model
+
+
+def _take(network: nn.Module, finished: nn.Module, source: str) -> None:
+    try:
+        network.load_state_dict(finished.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"{source} holds weights of another configuration: {in_one_line(error)}") from error
 
 
 def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool) -> None:

@@ -161,7 +161,9 @@ class ImageTrainingConfig(ValidatedConfig):
 
     model: str = setting("base", "Model configuration.", MODELS)
     steps: int = setting(200_000, "Optimisation steps in all.")
-    start_from: str = setting("", "Folder of a run of the same kind whose weights to start from.")
+    start_from: str = setting(
+        "", "Weights to start from: the folder of such a run, a weights file, or the name of bundled weights."
+    )
     precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
     compile: bool = setting(False, "Compile the convolutional networks with torch.compile.")
     keep_images: str = setting(
@@ -169,6 +171,12 @@ class ImageTrainingConfig(ValidatedConfig):
     )
     window: int = setting(0, "Train on square parts of this many pixels, around random symbols; 0: whole images.")
     windows_per_expression: int = setting(4, "How many such parts of every expression.")
+    glyphs: str = setting(
+        "modes",
+        "What symbols are drawn from, in models with glyphs: the learned typical pictures (modes), or a coarse picture"
+        " of each symbol's own handwriting (own), so that the decoder learns to ink pictures, not to guess.",
+        ("modes", "own"),
+    )
     scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with a pixel loss.")
     adversarial_scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with discriminators.")
     discriminator_width: int = setting(64, "Channels of the discriminators' first convolution.")
@@ -199,6 +207,8 @@ class ImageTrainingConfig(ValidatedConfig):
         if not set(self.adversarial_scales) <= set(self.scales):
             raise ValueError(f"--adversarial-scales must be some of --scales {self.scales}: {self.adversarial_scales}")
         self._at_least(1, "discriminator_width", "windows_per_expression")
+        if self.glyphs == "own" and not model.glyph_channels:
+            raise ValueError(f"--glyphs own is for models with glyphs, --model {self.model} has none")
         # The decoder halves a window as often as it halves an image.
         step = 2 ** (len(model.refinement_dims) - 1)
         if self.window % step or not 0 <= self.window <= model.image_size:
@@ -217,8 +227,8 @@ class JointTrainingConfig(ImageTrainingConfig, AdversarialLayoutConfig):
 
     trainer: ClassVar[str] = "joint"
 
-    start_layout: str = setting("", "Folder of a layout run whose weights to start from.")
-    start_image: str = setting("", "Folder of an image run whose weights to start from.")
+    start_layout: str = setting("", "Layout weights to start from: folder of a layout run, weights file, or name.")
+    start_image: str = setting("", "Image weights to start from: folder of an image run, weights file, or name.")
     layout_weight: float = setting(10.0, "Factor of the L1 loss between generated and true boxes.")
     layout_adversarial_weight: float = setting(0.2, "Factor of the layout's least-squares adversarial losses.")
 

@@ -1,0 +1,42 @@
+"""What a run may start from: the weights of another run, or finished weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import nn
+
+from hmeg.generation.loading import bundled_weights, load_model
+from hmeg.model.generator import HMEG
+
+from .checkpoints import in_one_line, load_checkpoint
+
+
+def weights_named(source: str) -> HMEG | None:
+    """The model in a weights file, or of bundled weights of that name; None for anything else, such as a run's folder.
+
+    A folder of that name comes first. ValueError, naming the file, if it is none of ours or damaged.
+    """
+    there = Path(source)
+    return load_model(source)[0] if there.is_file() or (source in bundled_weights() and not there.is_dir()) else None
+
+
+def start_from(source: str, networks: Mapping[str, nn.Module], part: Callable[[HMEG], nn.Module]) -> None:
+    """Loads weights into ``networks``, by the names that a run's checkpoint has for them.
+
+    source  a run's folder, a weights file or the name of bundled weights. The latter two have no discriminators
+    part    what of finished weights the network ``model`` is
+
+    Discriminators that the source does not have stay as they are. ValueError if it holds no such weights.
+    """
+    finished = weights_named(source)
+    try:
+        if finished is not None:
+            networks["model"].load_state_dict(part(finished).state_dict())
+            return
+        objects = load_checkpoint(Path(source))["objects"]
+        for name, network in networks.items():
+            network.load_state_dict(objects[name], strict=name != "discriminators")
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{source} holds weights of another configuration: {in_one_line(error)}") from error
