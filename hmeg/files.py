@@ -91,7 +91,10 @@ class JsonLines:
         there = self._file.seek(0, os.SEEK_END)
         if there < length:
             self._file.close()
-            raise ValueError(f"{path} has {there} bytes, fewer than the {length} that were finished; was it changed?")
+            raise ValueError(
+                f"{path} has {there} bytes, fewer than the {length} that were finished: it was "
+                "changed; start again with --overwrite"
+            )
         self._file.truncate(length)
         self.length = length
 

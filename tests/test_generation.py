@@ -208,7 +208,7 @@ def test_wrong_arguments(generator):
         generator("x", batch_size=0, size=64)
     with pytest.raises(ValueError, match="seed must be in"):
         generator("x", seed=-1, size=64)
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(TypeError, match="seed must be a whole number, got"):
         generator("x", seed=1.5, size=64)
 
 
@@ -273,3 +273,15 @@ def test_boxes():
     disordered = np.array([[0.9, 0.1, 0.2, 0.4]], np.float32)
     np.testing.assert_array_equal(upright(disordered), np.array([[0.2, 0.1, 0.9, 0.4]], np.float32))
     assert boxes_in_pixels(np.array([[-0.1, 0.123456, 0.5, 1.2]]), 100).tolist() == [[0, 12.35, 50, 100]]
+
+
+@pytest.mark.parametrize(("name", "value"), [("size", "64"), ("size", 64.0), ("batch_size", None), ("seed", "1")])
+def test_what_should_be_whole_numbers(generator, name, value):
+    with pytest.raises(TypeError, match=f"{name} must be a whole number, got {value!r}"):
+        generator.stream(["x"], **{"size": 64, name: value})
+
+
+def test_a_single_expression_is_not_taken_apart(generator):
+    for expression in ("x ^ 2", parse_latex("x ^ 2")):
+        (sample,) = generator.stream(expression, size=64)
+        assert sample.graph.symbols == ("x", "2")

@@ -295,8 +295,36 @@ def test_changed_output_is_noticed(tmp_path):
     with Run(tmp_path, settings("webdataset"), overwrite=True) as run:
         write_shard(run, range(3))
     (tmp_path / "labels.jsonl").write_text("")
-    with pytest.raises(ValueError, match=r"labels\.jsonl has 0 bytes, fewer than"):
+    with pytest.raises(ValueError, match=r"labels\.jsonl has 0 bytes, fewer than .*--overwrite"):
         Run(tmp_path, settings("webdataset"))
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_images_that_were_taken_away_are_noticed(tmp_path, complete):
+    with Run(tmp_path, settings()) as run:
+        write_shard(run, range(4))
+        write_shard(run, [4])
+        if complete:
+            run.finish()
+    (tmp_path / "000002.png").unlink()
+    (tmp_path / "000003.png.part").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"has 4 images, fewer than the 5 that were finished.*--overwrite"):
+        Run(tmp_path, settings())
+    with Run(tmp_path, settings(), overwrite=True) as run:
+        assert run.written == 0
+
+
+def test_a_place_that_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "way").symlink_to("folder")
+    for name, message in (("file", "is a file, not a folder"), ("link", "is a link to nothing, not a folder")):
+        with pytest.raises(NotADirectoryError, match=message):
+            Run(tmp_path / name, settings())
+    with Run(tmp_path / "way", settings()) as run:
+        write_shard(run, range(4))
+    assert (tmp_path / "folder" / "000000.png").is_file()
 
 
 @pytest.mark.parametrize("file_format", list(FORMATS))

@@ -24,3 +24,13 @@ def test_a_name_stands_once(text):
 def test_rubbish_is_an_error_of_yaml(text):
     with pytest.raises(yaml.YAMLError):
         load_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("5e-5", 5e-5), ("-1E+3", -1000.0), ("1.5e-3", 0.0015), ("1e", "1e"), ("'1e-5'", "1e-5"), ("10", 10)],
+)
+def test_numbers_without_a_point(text, wanted):
+    found = load_yaml(f"x: {text}")["x"]
+    assert found == wanted
+    assert type(found) is type(wanted)

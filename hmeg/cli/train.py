@@ -111,7 +111,7 @@ def _run(
     except KeyboardInterrupt:
         raise click.ClickException(f"interrupted; add --resume to go on from the last checkpoint in {out}") from None
     if trainer.run.processes.leads:
-        click.echo(f"{out}: {trainer.run.step:,} steps done; next: hmeg {then}")
+        click.echo(f"{out}: {trainer.run.step:,} step{'s' * (trainer.run.step != 1)} done; next: hmeg {then}")
 
 
 @click.group()

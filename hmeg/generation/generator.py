@@ -56,6 +56,13 @@ def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
     return graph
 
 
+def _whole(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+
+
 def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
     try:
         return as_graph(expression)
@@ -148,20 +155,23 @@ class Generator:
 
     def stream(
         self,
-        expressions: Iterable[str | SymbolGraph | Task],
+        expressions: str | SymbolGraph | Iterable[str | SymbolGraph | Task],
         seed: int = 0,
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
-        expressions  LaTeX and symbol graphs, which take their position as index, or tasks, which bring their own
+        expressions  LaTeX and symbol graphs, which take their position as index, or tasks, which bring their own; a
+                     single one, too
         size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
         ``ValueError`` for another size, and, when it is reached, for an expression that cannot be drawn.
         """
         self.check(size, batch_size)
-        seed = operator.index(seed)  # labels say what was used; a fraction would be cut off unseen
+        seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
+        if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
+            expressions = [expressions]
         tasks = (
             expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
             for position, expression in enumerate(expressions)
@@ -182,7 +192,8 @@ class Generator:
         return fitting_batch(self.config, torch.cuda.mem_get_info(self.device)[0])
 
     def check(self, size: int, batch_size: int) -> None:
-        """``ValueError`` for a size or a batch size this model cannot serve."""
+        """``ValueError`` for a size or a batch size this model cannot serve; ``TypeError`` for no whole numbers."""
+        size, batch_size = _whole("size", size), _whole("batch_size", batch_size)
         largest = self.sizes[-1]
         if not MIN_SIZE <= size <= largest:
             raise ValueError(f"size must be in {MIN_SIZE}..{largest} pixels (the model draws no finer), got {size}")

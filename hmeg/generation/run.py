@@ -46,8 +46,9 @@ class Run:
     ) -> None:
         self.folder = Path(folder)
         self.settings = settings
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder} is a file, not a folder")
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            what = "a file" if self.folder.exists() else "a link to nothing"
+            raise NotADirectoryError(f"{self.folder} is {what}, not a folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.folder)
         try:
@@ -187,6 +188,11 @@ class Run:
             path = self.folder / name
             if "bytes" in described and (not path.is_file() or path.stat().st_size != described["bytes"]):
                 raise ValueError(f"{path} is missing or is not what was finished; start again with --overwrite")
+        if (there := self.format.count()) is not None and there < manifest.samples:
+            raise ValueError(
+                f"{self.folder} has {there} images, fewer than the {manifest.samples} that were finished: some were "
+                "taken away; start again with --overwrite"
+            )
 
     def _earlier(self, overwrite: bool) -> Manifest | None:
         """The run to go on with, if there is one; a run that is not to be gone on with is removed or refused."""

@@ -288,17 +288,7 @@ def read_settings(config: type[LoopConfig], file: Path) -> dict[str, Any]:
             near = difflib.get_close_matches(str(name).replace("-", "_"), known, 1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{file}: `hmeg train {config.trainer}` has no setting {name!r}{hint}")
-    numbers = {entry.name for entry in fields(config) if isinstance(entry.default, float)}
-    return {name: _value(value, name in numbers) for name, value in found.items()}
-
-
-def _value(value: Any, number: bool) -> Any:
-    if number and isinstance(value, str):  # YAML reads 5e-5, without a point, as text
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return tuple(value) if isinstance(value, list) else value
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def settings_of(config: LoopConfig) -> dict[str, Any]:

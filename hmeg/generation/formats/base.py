@@ -67,6 +67,10 @@ class Format(ABC):
         """Files of those shards that are not needed any more after :meth:`assemble`."""
         return []
 
+    def count(self) -> int | None:
+        """How many images the folder holds, where each is a file of its own; None elsewhere."""
+        return None
+
     @abstractmethod
     def is_own(self, name: str) -> bool:
         """Whether a file of this name in the folder may be one of ours, whole or partial."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hmeg import files
+from hmeg.files import PART
 
 from .. import encoding
 from ..sample import Sample
@@ -46,6 +48,9 @@ class FolderFormat(Format):
 
     def abandon(self) -> None:
         """Nothing is dropped: every image that is there is whole and has its label."""
+
+    def count(self) -> int:
+        return sum(1 for entry in os.scandir(self.folder) if self.is_own(entry.name) and not entry.name.endswith(PART))
 
     def is_own(self, name: str) -> bool:
         return _OWN.fullmatch(name) is not None
