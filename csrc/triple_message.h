@@ -30,14 +30,18 @@ extern "C" {
 // signs (E, words) int32: bit i of word j says whether column 32 j + i of W2's output is positive; columns for the
 // subject, then for the object, then the edge's, each of the three beginning a word.
 //
-// Zeros are passed over: 0 times infinity or NaN counts as 0. Sums are taken in an order of their own, and results do
-// not depend on the number of threads.
+// parts: with a matrix unit float32 is multiplied as a sum of so many bfloat16: 3, which is all of it, 2 or 1.
+//
+// Zeros are passed over: 0 times infinity or NaN counts as 0, except with a matrix unit. Sums are taken in an order of
+// their own, and results do not depend on the number of threads.
 
 // Bytes of workspace of the two functions below, aligned to 64; `types`: whether there is a type.
 int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
-                                                  int64_t out, int64_t types, int64_t variant, int64_t threads);
+                                                  int64_t out, int64_t types, int64_t parts, int64_t variant,
+                                                  int64_t threads);
 int64_t hmeg_cpu_triple_message_backward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
-                                                   int64_t out, int64_t types, int64_t variant, int64_t threads);
+                                                   int64_t out, int64_t types, int64_t parts, int64_t variant,
+                                                  int64_t threads);
 
 // pooled (V, K), which must be zero before: sums over the edges of ReLU(W2 ReLU(W1 [x_s ; e ; x_o] + b1) + b2);
 // new_edges (E, C') and, unless null, signs.
@@ -47,7 +51,7 @@ const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subj
                                             const int64_t* object, const int64_t* type, void* pooled, void* new_edges,
                                             int32_t* signs, void* workspace, int64_t edges, int64_t channels,
                                             int64_t hidden, int64_t out, int64_t w1_step, int64_t object_row,
-                                            int64_t threads, int64_t variant);
+                                            int64_t parts, int64_t threads, int64_t variant);
 
 // From grad_pooled (V, K) and grad_edges (E, C'). Must be zero before: for_subject and for_object (V, K), for_type
 // (R, K; null without types), gradients of from_subject and so on; for_b2. Written where there are edges: for_edge_attr
@@ -60,8 +64,8 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
                                              const int32_t* signs, void* for_subject, void* for_object, void* for_type,
                                              void* for_edge_attr, void* for_w1, void* for_w2, void* for_b2,
                                              void* workspace, int64_t edges, int64_t channels, int64_t hidden,
-                                             int64_t out, int64_t w1_step, int64_t object_row, int64_t threads,
-                                             int64_t variant);
+                                             int64_t out, int64_t w1_step, int64_t object_row, int64_t parts,
+                                             int64_t threads, int64_t variant);
 
 // The CUDA kernels work on a range of edges, `count` of `edges` from the one numbered `first` on, in the order of
 // edge_index (2, E); K is `width`, V `nodes`. Lists are those of hmeg.ops.EdgeStructure. Where a pass needs several

@@ -1,6 +1,7 @@
 """Every backend that operators are tested on, under the names that tests use.
 
-reference · cpu-portable, cpu-avx2, cpu-avx512 (one instruction set each) · emulated-ascending, -descending, -random
+reference · cpu-portable, cpu-avx2, cpu-avx512, cpu-amx (one instruction set each; AMX is AVX-512 but for products of
+matrices, so only operators that have those are tested on it) · emulated-ascending, -descending, -random
 (kernels/cuda through the emulator, in three orders) · triton (interpreted unless there is a GPU) · cuda
 """
 
@@ -23,9 +24,10 @@ from hmeg.backends.reference import ReferenceBackend
 from hmeg.backends.triton import TritonBackend
 
 CPU_VARIANTS = ("portable", "avx2", "avx512")
+AMX_OPERATORS = ("triple_message",)
 _CLASSES = {
     "reference": ReferenceBackend,
-    **{f"cpu-{variant}": CpuBackend for variant in CPU_VARIANTS},
+    **{f"cpu-{variant}": CpuBackend for variant in (*CPU_VARIANTS, "amx")},
     **{f"emulated-{order}": CudaBackend for order in ORDERS},
     "triton": TritonBackend,
     "cuda": CudaBackend,
@@ -44,7 +46,8 @@ class Target:
 
 def targets(operator: str) -> list[str]:
     """Names of all targets that have kernels for ``operator``, whether or not they can run here."""
-    return [name for name, cls in _CLASSES.items() if hasattr(cls, operator)]
+    names = [name for name, cls in _CLASSES.items() if hasattr(cls, operator)]
+    return [name for name in names if name != "cpu-amx" or operator in AMX_OPERATORS]
 
 
 @cache
@@ -53,7 +56,7 @@ def _prepared(name: str) -> tuple[Target, Backend] | str:
     kind, _, detail = name.partition("-")
     backend: Backend
     if kind == "cpu":
-        backend = CpuBackend(CPU_VARIANTS.index(detail))
+        backend = CpuBackend((*CPU_VARIANTS, "amx").index(detail))
         backend.name = name
     elif kind == "emulated":
         if compiler() is None:

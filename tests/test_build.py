@@ -38,6 +38,17 @@ def test_build_info() -> None:
         assert info["cuda_archs"]
 
 
+def test_a_matrix_unit_is_used() -> None:
+    """Where the processor and the compiler have it: it must not be lost without anybody noticing."""
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    if not {"amx_tile", "amx_bf16", "avx512_bf16"} <= set(flags):
+        pytest.skip("this processor has no AMX")
+    kind, _, version = native.build_info()["compiler"].partition(" ")
+    if int(version.partition(".")[0]) < {"GNU": 11, "Clang": 12}.get(kind, 99):
+        pytest.skip(f"{kind} {version} does not know AMX")
+    assert native.build_info()["cpu_variant"] == "amx"
+
+
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf")
 def test_extension_needs_neither_torch_nor_cuda_libraries() -> None:
     listed = subprocess.run(["readelf", "-d", native.__file__], check=True, capture_output=True, text=True).stdout

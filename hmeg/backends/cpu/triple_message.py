@@ -29,14 +29,14 @@ class TripleMessage(Launcher):
         return_edges: bool, keep: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
-        layer = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
+        layer, parts = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0), _parts()
         b2 = b2.contiguous()
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
-        workspace = self._edge_workspace("forward", layer)
+        workspace = self._edge_workspace("forward", layer, parts)
         self._run(
             "triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
-            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes,
+            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes, parts,
         )  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, structure, x))
@@ -53,7 +53,7 @@ class TripleMessage(Launcher):
         grad_pooled, *for_node_weights = _node_gradients(grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, structure, x))
-        layer = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
+        layer, parts = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0), _parts()
         grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
         by_type = None if edge_type is None else x.new_zeros((len(edge_attr), hidden))
@@ -62,11 +62,11 @@ class TripleMessage(Launcher):
         for_w2 = x.new_empty((len(w2), row)) if edges else x.new_zeros((len(w2), row))
         for_w1_edge = x.new_empty((channels, row)) if edges else x.new_zeros((channels, row))
         for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
-        workspace = self._edge_workspace("backward", layer)
+        workspace = self._edge_workspace("backward", layer, parts)
         self._run("triple_message_backward", *layer.inputs, *layer.indices, grad_pooled.data_ptr(),
                   grad_edge_attr.data_ptr(), signs.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
                   0 if by_type is None else by_type.data_ptr(), for_edge_attr.data_ptr(), for_w1_edge.data_ptr(),
-                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes)  # fmt: skip
+                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes, parts)  # fmt: skip
         if not return_edges:
             for_w2[hidden : hidden + out] = 0
         for_w1 = x.new_empty((hidden, 3 * channels))
@@ -82,10 +82,10 @@ class TripleMessage(Launcher):
         for_w2 = for_w2[:, :hidden].contiguous()
         return for_x, for_edge_attr, for_w1, by_subject.sum(dim=0), for_w2, for_b2, *for_node_weights
 
-    def _edge_workspace(self, direction: str, layer: _EdgeLayer) -> Tensor:
+    def _edge_workspace(self, direction: str, layer: _EdgeLayer, parts: int) -> Tensor:
         code, (edges, channels, hidden, out, *_) = layer.inputs[0], layer.sizes
         return self._workspace(
-            f"triple_message_{direction}", code, edges, channels, hidden, out, layer.has_types, self._variant
+            f"triple_message_{direction}", code, edges, channels, hidden, out, layer.has_types, parts, self._variant
         )
 
 
@@ -118,6 +118,12 @@ class _EdgeLayer:
         )  # fmt: skip
         self.indices = subject.data_ptr(), object_.data_ptr(), 0 if types is None else types.data_ptr()
         self.sizes = edge_index.shape[1], channels, hidden, made, 3 * channels, len(w2) - hidden
+
+
+def _parts() -> int:
+    """Parts of bfloat16 that a float32 is multiplied in, by a processor with a matrix unit: all 24 bits, unless
+    torch.set_float32_matmul_precision allows less."""
+    return {"bf16": 1, "tf32": 2}.get(torch.backends.mkldnn.matmul.fp32_precision, 3)
 
 
 def _divisors(edge_index: Tensor, structure: Sequence[Tensor], x: Tensor) -> Tensor:

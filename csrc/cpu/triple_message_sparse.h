@@ -1,0 +1,179 @@
+// How the driver in triple_message.cpp multiplies on any processor: products that pass over zeros, of the instruction
+// sets in simd/triple_message_simd.h.
+#pragma once
+
+#include "cpu/parallel.h"
+#include "cpu/simd/triple_message_simd.h"
+#include "cpu/triple_message_call.h"
+#include "cpu/variants.h"
+#include "cpu/workspace.h"
+
+namespace hmeg::cpu {
+
+// Panels, and blocks of depth.
+template <typename T>
+struct SparseSizes {
+  int64_t width = 0, depth = 0;
+  explicit SparseSizes(Variant variant) {
+    HMEG_VARIANT_CALL(variant, triple_message_sizes, static_cast<const T*>(nullptr), &width, &depth);
+  }
+  int64_t panels(int64_t columns) const { return divided_up(columns, width); }
+  int64_t blocks(int64_t rows) const { return divided_up(rows, depth); }
+  int64_t panel() const { return width * depth; }
+};
+
+// Panels of B (rows, columns) with B[j, w] = from[j * by_row + w * by_column], one after another.
+template <typename T>
+struct Packing {
+  const T* from;
+  int64_t by_row, by_column, rows, columns;
+  T* panels;
+  int64_t stride;  // blocks from one panel of columns to the next
+};
+
+template <typename T>
+void pack(Variant chosen, const SparseSizes<T>& sizes, const Packing<T>& packing, int64_t threads) {
+  const int64_t blocks = sizes.blocks(packing.rows);
+  parallel_for(sizes.panels(packing.columns) * blocks, 1, threads, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t panel = item / blocks, block = item % blocks;
+      HMEG_VARIANT_CALL(chosen, triple_message_pack,
+                        packing.from + block * sizes.depth * packing.by_row + panel * sizes.width * packing.by_column,
+                        packing.by_row, packing.by_column, std::min(sizes.depth, packing.rows - block * sizes.depth),
+                        packing.columns - panel * sizes.width,
+                        packing.panels + (panel * packing.stride + block) * sizes.panel());
+    }
+  });
+}
+
+// What both passes have.
+template <typename T>
+struct SparseEngine {
+  using Scalar = T;
+  // Edges of a tile: their hidden activations take 1 MB at the published sizes.
+  static constexpr int64_t kTile = 512;
+
+  Variant variant;
+  SparseSizes<T> sizes;
+  MessageLayer<T> layer{};
+  MessageTile<T> tile{};
+
+  explicit SparseEngine(Variant chosen) : variant(chosen), sizes(chosen) {}
+
+  static int64_t capacity(const EdgeTiles& tiles) { return tiles.capacity; }
+  int64_t width() const { return sizes.width; }
+  int64_t depth() const { return sizes.depth; }
+
+  void hidden(int64_t begin, int64_t end, int64_t /*worker*/) const {
+    HMEG_VARIANT_CALL(variant, triple_message_hidden, layer, tile, begin, end);
+  }
+};
+
+template <typename T>
+struct SparseForward : SparseEngine<T> {
+  using SparseEngine<T>::sizes, SparseEngine<T>::layer, SparseEngine<T>::tile, SparseEngine<T>::variant;
+  T *w1_panels, *w2_panels;
+  bool packed;  // whether W2 is in w2_panels
+
+  SparseForward(Variant chosen, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles,
+                bool by_ranges)
+      : SparseEngine<T>(chosen) {
+    const int64_t node_panels = sizes.panels(shape.hidden), panels = 2 * node_panels + sizes.panels(shape.out);
+    w1_panels = workspace.take<T>(shape.types ? 0 : node_panels * sizes.blocks(shape.channels) * sizes.panel());
+    packed = by_ranges || tiles.count > 1;
+    w2_panels = workspace.take<T>(packed ? panels * sizes.blocks(shape.hidden) * sizes.panel() : 0);
+    tile.active = workspace.take<T>(node_panels * tiles.capacity * sizes.width);
+    tile.bits = workspace.take<uint64_t>(sizes.blocks(node_panels * sizes.width) * tiles.capacity);
+  }
+
+  // From layer.w2 and w1 (rows w1_step apart).
+  void pack_weights(const T* w1, int64_t w1_step, int64_t threads) {
+    const int64_t hidden = layer.hidden, blocks = sizes.blocks(hidden), node_panels = sizes.panels(hidden);
+    if (layer.from_type == nullptr) {
+      pack<T>(variant, sizes, {w1, 1, w1_step, layer.channels, hidden, w1_panels, sizes.blocks(layer.channels)},
+              threads);
+    }
+    const int64_t first_rows[] = {0, layer.object_row, hidden}, widths[] = {hidden, hidden, layer.out};
+    for (int part = 0; packed && part < 3; ++part) {
+      pack<T>(variant, sizes, {layer.w2 + first_rows[part] * hidden, 1, hidden, hidden, widths[part],
+              w2_panels + part * node_panels * blocks * sizes.panel(), blocks}, threads);
+    }
+    layer.w1_panels = w1_panels;
+    layer.w2_panels = packed ? w2_panels : nullptr;
+  }
+
+  void outputs(int64_t panel, int64_t begin, int64_t end, T* to) const {
+    HMEG_VARIANT_CALL(variant, triple_message_outputs, layer, tile, panel, begin, end, to);
+  }
+};
+
+template <typename T>
+struct SparseBackward : SparseEngine<T> {
+  using SparseEngine<T>::sizes, SparseEngine<T>::layer, SparseEngine<T>::tile, SparseEngine<T>::variant;
+  MessageGrad<T> grad{};
+  T *w1_panels, *w1_columns, *w2_panels, *edge_rows;
+  bool packed;  // whether W2 is in w2_panels
+
+  SparseBackward(Variant chosen, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles)
+      : SparseEngine<T>(chosen) {
+    const int64_t hidden = shape.hidden, columns = 2 * hidden + shape.out, own = shape.types ? 0 : shape.channels;
+    const int64_t panels = sizes.panels(hidden), chunks = sizes.blocks(tiles.capacity);
+    w1_panels = workspace.take<T>(panels * sizes.blocks(own) * sizes.panel());
+    w1_columns = workspace.take<T>(sizes.panels(own) * sizes.blocks(hidden) * sizes.panel());
+    packed = tiles.capacity > 2 * kMessageRange;
+    w2_panels = workspace.take<T>(packed ? panels * w2_blocks(shape.hidden, shape.out) * sizes.panel() : 0);
+    tile.active = workspace.take<T>(panels * tiles.capacity * sizes.width);
+    grad.grad_active = workspace.take<T>(panels * tiles.capacity * sizes.width);
+    grad.products = workspace.take<T>(chunks * columns * sizes.depth);
+    grad.product_sums = workspace.take<T>(chunks * columns);
+    grad.attr = workspace.take<T>(chunks * own * sizes.depth);
+    edge_rows = workspace.take<T>(shape.types ? 0 : shape.threads * sizes.panel());
+    tile.bits = workspace.take<uint64_t>(sizes.blocks(panels * sizes.width) * tiles.capacity);
+    grad.product_bits = workspace.take<uint64_t>(chunks * columns);
+    grad.attr_bits = workspace.take<uint64_t>(chunks * own);
+  }
+
+  int64_t w2_blocks(int64_t hidden, int64_t out) const { return 2 * sizes.blocks(hidden) + sizes.blocks(out); }
+
+  void pack_weights(const T* w1, int64_t w1_step, int64_t threads) {
+    const int64_t hidden = layer.hidden, channels = layer.channels, blocks = sizes.blocks(hidden);
+    if (layer.from_type == nullptr) {
+      pack<T>(variant, sizes, {w1, 1, w1_step, channels, hidden, w1_panels, sizes.blocks(channels)}, threads);
+      pack<T>(variant, sizes, {w1, w1_step, 1, hidden, channels, w1_columns, blocks}, threads);
+    }
+    const int64_t first_rows[] = {0, layer.object_row, hidden}, widths[] = {hidden, hidden, layer.out};
+    for (int part = 0; packed && part < 3; ++part) {
+      pack<T>(variant, sizes, {layer.w2 + first_rows[part] * hidden, hidden, 1, widths[part], hidden,
+              w2_panels + part * blocks * sizes.panel(), w2_blocks(hidden, layer.out)}, threads);
+    }
+    layer.w1_panels = w1_panels;
+    layer.w2_panels = packed ? w2_panels : nullptr;
+    grad.w1_panels = w1_columns;
+  }
+
+  void unpool(int64_t chunk) const { HMEG_VARIANT_CALL(variant, triple_message_unpool, layer, tile, grad, chunk); }
+
+  // By panels of columns and ranges of edges.
+  int64_t active_items() const { return sizes.panels(layer.hidden) * divided_up(tile.edges, kMessageRange); }
+  void grad_active(int64_t item) const {
+    const int64_t ranges = divided_up(tile.edges, kMessageRange), begin = item % ranges * kMessageRange;
+    HMEG_VARIANT_CALL(variant, triple_message_grad_active, layer, tile, grad, item / ranges, begin,
+                      std::min(begin + kMessageRange, tile.edges));
+  }
+
+  // By panels of columns and parts of W2.
+  int64_t w2_items() const { return 3 * sizes.panels(layer.hidden); }
+  void grad_w2(int64_t item) const {
+    const int64_t panels = sizes.panels(layer.hidden);
+    HMEG_VARIANT_CALL(variant, triple_message_grad_w2, layer, tile, grad, item % panels, item / panels);
+  }
+
+  int64_t w1_items() const { return sizes.panels(layer.hidden); }
+  void grad_w1(int64_t item) const { HMEG_VARIANT_CALL(variant, triple_message_grad_w1, layer, tile, grad, item); }
+  void grad_edge_attr(int64_t begin, int64_t end, int64_t worker) const {
+    HMEG_VARIANT_CALL(variant, triple_message_grad_edge_attr, layer, tile, grad, begin, end,
+                      edge_rows + worker * sizes.panel());
+  }
+};
+
+}  // namespace hmeg::cpu
