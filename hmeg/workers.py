@@ -1,4 +1,4 @@
-"""What a process that works for another one does first. Imports no torch, so that such processes start quickly."""
+"""Processes that work for another one, and what they do first. Imports no torch, so that they start quickly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import wait
+from typing import Any
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Processes started anew (a copy of one that computes on a GPU or in threads may not work); see `follow_parent`.
+
+    They do not see Ctrl-C, not even while they start, which may take seconds.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        # This may start a process, which inherits what is blocked; here an interrupt waits for a moment.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def follow_parent() -> None:

@@ -384,3 +384,14 @@ def test_help_needs_no_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_standard_input_that_is_closed(tmp_path):
+    script = "import sys; sys.stdin = None; from hmeg.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "generate", "--input", "-", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: --input -: standard input is closed\n"

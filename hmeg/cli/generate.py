@@ -274,6 +274,8 @@ def command(
             else:
                 total, source = len(texts), f"arguments with sha256 {_digest(texts)[:16]}"
             if source == STANDARD_INPUT:
+                if str(input_path) == "-" and sys.stdin is None:
+                    raise click.ClickException("--input -: standard input is closed")
                 file = stack.enter_context(click.open_file(str(input_path), "rb"))
                 read = partial(inputs.from_file, cast("BinaryIO", file))
             elif input_path is not None:

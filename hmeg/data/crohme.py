@@ -15,7 +15,6 @@ import io
 import itertools
 import json
 import math
-import multiprocessing
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,7 @@ from torch.utils.data import Dataset
 
 from hmeg.files import partial, write_whole
 from hmeg.graph import GraphBatch, Relation, SymbolGraph
-from hmeg.workers import follow_parent
+from hmeg.workers import WorkerPool
 
 from .inkml import read_inkml
 from .render import render
@@ -199,9 +198,8 @@ def prepare(
 
     # A bounded number of chunks is in flight: the source is streamed, never held whole.
     workers = workers or os.cpu_count() or 1
-    context = multiprocessing.get_context("spawn")
     with (
-        concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool,
+        WorkerPool(workers) as pool,
         open(out / "graphs.jsonl", "a", encoding="utf-8") as graphs_file,
         open(out / "refused.jsonl", "a", encoding="utf-8") as refused_file,
     ):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from types import TracebackType
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmeg.workers import follow_parent
+from hmeg.workers import WorkerPool
 
 from . import encoding
 from .augmentation.plan import NONE
@@ -83,11 +82,7 @@ class Encoder:
     def __init__(self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE) -> None:
         self._work = partial(encoding.varied_and_encoded, augment, encode)
         self._ahead = workers * ENCODED_AHEAD
-        self._pool = (
-            ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
-            if workers
-            else None
-        )
+        self._pool = WorkerPool(workers) if workers else None
 
     def __enter__(self) -> Encoder:
         return self
@@ -116,7 +111,7 @@ class Encoder:
                 "--workers); what is finished is complete, and the same command goes on from there"
             ) from None
 
-    def _by_workers(self, pool: ProcessPoolExecutor, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
+    def _by_workers(self, pool: WorkerPool, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Any]]:
         waiting: deque[tuple[Sample, Future[tuple[Variation | None, Any]]]] = deque()
         for sample in samples:
             future = pool.submit(self._work, sample.array, sample.boxes, sample.seed, sample.index)
