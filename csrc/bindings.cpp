@@ -15,6 +15,7 @@
 #include "compose_layout.h"
 #include "crop_boxes.h"
 #include "cpu/variants.h"
+#include "matrix_product.h"
 #include "normal_noise.h"
 #include "refine_layout.h"
 #include "refine_masks.h"
@@ -113,6 +114,8 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
   bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
   bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
+  cpu.module.def("matrix_product_workspace", &hmeg_cpu_matrix_product_workspace, "Bytes.");
+  bind(cpu, "matrix_product", &hmeg_cpu_matrix_product);
   bind(cpu, "normal_noise", &hmeg_cpu_normal_noise);
   cpu.module.def("refine_masks_forward_workspace", &hmeg_cpu_refine_masks_forward_workspace, "Bytes.");
   cpu.module.def("refine_masks_backward_workspace", &hmeg_cpu_refine_masks_backward_workspace, "Bytes.");
@@ -122,6 +125,7 @@ PYBIND11_MODULE(_C, module) {
   bind(cpu, "refine_layout", &hmeg_cpu_refine_layout);
   cpu.module.def("triple_message_forward_workspace", &hmeg_cpu_triple_message_forward_workspace, "Bytes.");
   cpu.module.def("triple_message_backward_workspace", &hmeg_cpu_triple_message_backward_workspace, "Bytes.");
+  cpu.module.def("triple_message_by_matrix_unit", &hmeg_cpu_triple_message_by_matrix_unit, "1 or 0.");
   cpu.module.def("triple_message_gradient_row", &hmeg::triple_message_gradient_row, "Numbers that a row takes.");
   bind(cpu, "triple_message_forward", &hmeg_cpu_triple_message_forward);
   bind(cpu, "triple_message_backward", &hmeg_cpu_triple_message_backward);

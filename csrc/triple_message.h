@@ -35,6 +35,9 @@ extern "C" {
 // Zeros are passed over: 0 times infinity or NaN counts as 0, except with a matrix unit. Sums are taken in an order of
 // their own, and results do not depend on the number of threads.
 
+// Whether the functions below multiply by a matrix unit, so that the caller may do so too: 1 or 0.
+int64_t hmeg_cpu_triple_message_by_matrix_unit(int64_t dtype, int64_t edges, int64_t variant);
+
 // Bytes of workspace of the two functions below, aligned to 64; `types`: whether there is a type.
 int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
                                                   int64_t out, int64_t types, int64_t parts, int64_t variant,

@@ -9,10 +9,6 @@ import torch
 from operator_checks import cast, differentiated
 from targets import Target, target
 from test_triple_message import FORMS, complete, problem
-from torch import Tensor
-
-from hmeg.backends.cpu import CpuBackend
-from hmeg.ops import TripleWeights
 
 PRECISIONS = ("highest", "high", "medium")
 SIZES = [20, 1, 9, 30]  # 1,382 edges: three tiles, the last blocks of which are not full
@@ -114,7 +110,7 @@ def test_torch_may_use_the_matrix_unit_in_between(amx: Target) -> None:
 
 
 def test_parts_are_checked(amx: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hmeg.backends.cpu.triple_message._parts", lambda: 4)
+    monkeypatch.setattr("hmeg.backends.cpu.triple_message.float32_parts", lambda: 4)
     given = problem(2, complete([2]))
     with pytest.raises(ValueError, match="in one, two or three parts"):
         given.run(cast(given.tensors, torch.float32, "cpu"), "cpu-amx")

@@ -235,6 +235,11 @@ void backward(Engine& engine, const EdgeTiles& tiles, const MessageGiven& given,
 }  // namespace
 }  // namespace hmeg::cpu
 
+int64_t hmeg_cpu_triple_message_by_matrix_unit(int64_t dtype, int64_t edges, int64_t variant) {
+  using namespace hmeg::cpu;
+  return dtype == hmeg::kFloat32 && way_of(variant, 1, edges).variant == kAmx ? 1 : 0;
+}
+
 int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
                                                   int64_t out, int64_t types, int64_t parts, int64_t variant,
                                                   int64_t threads) {

@@ -4,6 +4,7 @@
 
 #ifdef HMEG_WITH_AMX
 
+#include "cpu/amx/matrix_product_amx.h"
 #include "cpu/amx/triple_message_amx.h"
 #include "cpu/parallel.h"
 #include "cpu/triple_message_call.h"

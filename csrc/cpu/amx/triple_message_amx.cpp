@@ -1,7 +1,7 @@
 // Compiled for processors with AVX-512 and AMX only; see triple_message_amx.h.
 #include "cpu/amx/triple_message_amx.h"
 
-#include "cpu/amx/tiles.h"
+#include "cpu/amx/factors.h"
 #include "triple_message.h"
 
 namespace hmeg::amx {
@@ -10,23 +10,7 @@ namespace {
 static_assert(kMessageBlock == kBlock && kMessageBlock == kDeep && kMessageNumbers == kTile);
 static_assert(kMessageChunk % kBlock == 0 && kMessageWidth % kBlock == 0);
 
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t blocks_of(int64_t count) { return (count + kBlock - 1) / kBlock; }
 inline int64_t panels_of(int64_t columns) { return (columns + kMessageWidth - 1) / kMessageWidth; }
-
-// Calls body(parts) with a number known to the compiler.
-template <int kParts>
-struct Parts {
-  static constexpr int value = kParts;
-};
-template <typename Body>
-inline void with_parts(int64_t parts, Body body) {
-  switch (parts) {
-    case 1: return body(Parts<1>());
-    case 2: return body(Parts<2>());
-    default: return body(Parts<3>());
-  }
-}
 
 // Written so that NaN falls through.
 inline __m512 relu(__m512 value) { return _mm512_max_ps(_mm512_setzero_ps(), value); }
@@ -48,43 +32,6 @@ inline Output output_of(const MessageLayer<float>& layer, const MessageTile<floa
   if (part == 0) return {grad.grad_pooled, tile ? tile->subject : nullptr, width, 0, 0, 0, 0};
   if (part == 1) return {grad.grad_pooled, tile ? tile->object : nullptr, width, width, blocks, blocks, layer.object_row};
   return {grad.grad_edges, nullptr, layer.out, 2 * width, 2 * blocks, 2 * blocks, width};
-}
-
-// 32 rows of 32 columns, two left tiles `below` each other, become what has those rows as its depth: a right factor of
-// the columns, or a left one of which they are the rows. `to`: the first of two blocks, `step` from one to the next.
-template <int kParts>
-inline void keep_right(const Part* rows, int64_t below, Part* to, int64_t step) {
-  for (int part = 0; part < kParts; ++part) {
-    pair_rows(rows + part * kTile, below, to + part * kTile, to + step + part * kTile);
-  }
-}
-template <int kParts>
-inline void keep_left(const Part* rows, int64_t below, Part* to, int64_t step) {
-  alignas(64) Part pairs[2 * kTile];
-  for (int part = 0; part < kParts; ++part) {
-    pair_rows(rows + part * kTile, below, pairs, pairs + kTile);
-    transpose_tile(pairs, to + part * kTile);
-    transpose_tile(pairs + kTile, to + step + part * kTile);
-  }
-}
-
-template <int kParts>
-void pack(const float* from, int64_t by_row, int64_t by_column, int64_t rows, int64_t columns, Part* to,
-          int64_t right_step) {
-  alignas(64) Part left[2 * kParts * kTile];
-  constexpr int64_t kBelow = kParts * kTile;
-  for (int64_t first = 0; first < rows; first += kBlock, to += kParts * kTile) {
-    if (by_row == 1) {
-      split_rows<kParts>([&](int64_t w) { return from + first + w * by_column; }, columns, rows - first, left, kBelow);
-      for (int part = 0; part < kParts; ++part) {
-        transpose_tile(left + part * kTile, to + part * kTile);
-        transpose_tile(left + kBelow + part * kTile, to + right_step + part * kTile);
-      }
-    } else {
-      split_rows<kParts>([&](int64_t j) { return from + (first + j) * by_row; }, rows - first, columns, left, kBelow);
-      keep_right<kParts>(left, kBelow, to, right_step);
-    }
-  }
 }
 
 template <int kParts>
@@ -261,13 +208,6 @@ void grad_edge_attr(const MessageLayer<float>& layer, const MessageGrad<float>& 
 }
 
 }  // namespace
-
-void pack_columns(int64_t parts, const float* from, int64_t by_row, int64_t by_column, int64_t rows, int64_t columns,
-                  uint16_t* to, int64_t right_step) {
-  with_parts(parts, [&](auto known) {
-    pack<known.value>(from, by_row, by_column, rows, columns, to, right_step);
-  });
-}
 
 int64_t hidden_scratch(int64_t channels, int64_t hidden) {
   constexpr int64_t kPartsAtMost = 3, kFloats = kTile * int64_t(sizeof(Part)) / int64_t(sizeof(float));

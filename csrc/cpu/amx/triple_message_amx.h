@@ -34,11 +34,6 @@ struct MessageFactors {
   int64_t edge_blocks;     // depth blocks of edges of a tile: its capacity / 32
 };
 
-// 32 columns or less of a right factor, its first two blocks of columns, right_step from one to the next: B[j, w] is
-// from[j * by_row + w * by_column], one of the two steps being 1.
-void pack_columns(int64_t parts, const float* from, int64_t by_row, int64_t by_column, int64_t rows, int64_t columns,
-                  uint16_t* to, int64_t right_step);
-
 // Numbers of scratch that `hidden` takes.
 int64_t hidden_scratch(int64_t channels, int64_t hidden);
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
+from .matrix_product import Products, float32_parts
 
 
 class TripleMessage(Launcher):
@@ -29,7 +30,8 @@ class TripleMessage(Launcher):
         return_edges: bool, keep: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
-        layer, parts = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0), _parts()
+        products, parts = self._products(x, edges), float32_parts()
+        layer = _EdgeLayer(products, x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
         b2 = b2.contiguous()
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
@@ -40,7 +42,7 @@ class TripleMessage(Launcher):
         )  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, structure, x))
-        new_x = torch.addmm(b4, torch.addmm(b3, pooled, w3.T).relu_(), w4.T).relu_()
+        new_x = products.mm(products.mm(pooled, w3.T, b3).relu_(), w4.T, b4).relu_()
         return new_x, new_edges, pooled if keep else x.new_empty((0, hidden)), signs
 
     def triple_message_backward(
@@ -50,10 +52,11 @@ class TripleMessage(Launcher):
         return_edges: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, channels), (out, hidden), edges = x.shape, w4.shape, edge_index.shape[1]
-        grad_pooled, *for_node_weights = _node_gradients(grad_x, new_x, pooled, w3, b3, w4)
+        products, parts = self._products(x, edges), float32_parts()
+        grad_pooled, *for_node_weights = _node_gradients(products, grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, structure, x))
-        layer, parts = _EdgeLayer(x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0), _parts()
+        layer = _EdgeLayer(products, x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
         grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
         by_type = None if edge_type is None else x.new_zeros((len(edge_attr), hidden))
@@ -76,11 +79,16 @@ class TripleMessage(Launcher):
         else:
             torch.mm(by_type, layer.for_edge, out=for_edge_attr)
             torch.mm(by_type.T, edge_attr, out=for_edge)
-        torch.mm(by_subject.T, x, out=for_subject)
-        torch.mm(by_object.T, x, out=for_object)
-        for_x = torch.mm(by_subject, layer.for_subject).addmm_(by_object, layer.for_object)
+        for_subject.copy_(products.mm(by_subject.T, x))
+        for_object.copy_(products.mm(by_object.T, x))
+        for_x = products.mm(by_object, layer.for_object, onto=products.mm(by_subject, layer.for_subject))
         for_w2 = for_w2[:, :hidden].contiguous()
         return for_x, for_edge_attr, for_w1, by_subject.sum(dim=0), for_w2, for_b2, *for_node_weights
+
+    def _products(self, x: Tensor, edges: int) -> Products:
+        """By the matrix unit where the kernels go by it: then no result depends on the number of threads."""
+        chosen = self._entries.triple_message_by_matrix_unit(DTYPE_CODES[x.dtype], edges, self._variant)
+        return Products(self._variant, bool(chosen))
 
     def _edge_workspace(self, direction: str, layer: _EdgeLayer, parts: int) -> Tensor:
         code, (edges, channels, hidden, out, *_) = layer.inputs[0], layer.sizes
@@ -99,14 +107,14 @@ class _EdgeLayer:
     """
 
     def __init__(
-        self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, w1: Tensor, b1: Tensor,
-        w2: Tensor, made: int,
+        self, products: Products, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None,
+        w1: Tensor, b1: Tensor, w2: Tensor, made: int,
     ) -> None:  # fmt: skip
         check_edges(x, edge_attr, edge_index, edge_type)
         channels, hidden = x.shape[1], len(b1)
         w1, w2, self.has_types = w1.contiguous(), w2.contiguous(), edge_type is not None
         self.for_subject, self.for_edge, self.for_object = w1.split(channels, dim=1)
-        from_subject, from_object = torch.addmm(b1, x, self.for_subject.T), torch.mm(x, self.for_object.T)
+        from_subject, from_object = products.mm(x, self.for_subject.T, b1), products.mm(x, self.for_object.T)
         from_type = torch.mm(edge_attr, self.for_edge.T) if self.has_types else None
         (subject, object_), types = edge_index.contiguous(), None if edge_type is None else edge_type.contiguous()
         edge_attr = edge_attr.contiguous()
@@ -120,12 +128,6 @@ class _EdgeLayer:
         self.sizes = edge_index.shape[1], channels, hidden, made, 3 * channels, len(w2) - hidden
 
 
-def _parts() -> int:
-    """Parts of bfloat16 that a float32 is multiplied in, by a processor with a matrix unit: all 24 bits, unless
-    torch.set_float32_matmul_precision allows less."""
-    return {"bf16": 1, "tf32": 2}.get(torch.backends.mkldnn.matmul.fp32_precision, 3)
-
-
 def _divisors(edge_index: Tensor, structure: Sequence[Tensor], x: Tensor) -> Tensor:
     """(V, 1): how often each node is an end of an edge, at least 1. Read off the structure where there is one."""
     if structure:
@@ -137,13 +139,13 @@ def _divisors(edge_index: Tensor, structure: Sequence[Tensor], x: Tensor) -> Ten
 
 
 def _node_gradients(
-    grad_x: Tensor, new_x: Tensor, pooled: Tensor, w3: Tensor, b3: Tensor, w4: Tensor
+    products: Products, grad_x: Tensor, new_x: Tensor, pooled: Tensor, w3: Tensor, b3: Tensor, w4: Tensor
 ) -> tuple[Tensor, ...]:
     """Gradients of pooled, w3, b3, w4 and b4."""
-    active = torch.addmm(b3, pooled, w3.T).relu_()
+    active = products.mm(pooled, w3.T, b3).relu_()
     grad_out = grad_x * (new_x > 0)
-    grad_hidden = torch.mm(grad_out, w4) * (active > 0)
+    grad_hidden = products.mm(grad_out, w4) * (active > 0)
     return (
-        torch.mm(grad_hidden, w3), torch.mm(grad_hidden.T, pooled), grad_hidden.sum(dim=0),
-        torch.mm(grad_out.T, active), grad_out.sum(dim=0),
+        products.mm(grad_hidden, w3), products.mm(grad_hidden.T, pooled), grad_hidden.sum(dim=0),
+        products.mm(grad_out.T, active), grad_out.sum(dim=0),
     )  # fmt: skip
