@@ -233,6 +233,8 @@ def test_load_by_path_and_name(tmp_path):
     assert generator.weights == f"mine@{generator.model.weights_id}"
     assert generator.metadata == {"licence": "none, random numbers"}
     assert generator.sizes == (16, 32, 64)
+    with pytest.raises(FileNotFoundError, match=r"is a folder: weights are a .safetensors file.*hmeg train pack"):
+        load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no weights 'nothing': .*hmeg train pack"):
         load("nothing", "cpu")
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")

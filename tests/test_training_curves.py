@@ -13,6 +13,7 @@ from PIL import Image
 
 from hmeg.cli import main
 from hmeg.training.curves import read_log, smoothed
+from hmeg.training.loss_log import StepLog
 
 
 def run_folder(folder: Path, steps: int = 100) -> Path:
@@ -82,3 +83,15 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = curves(run_folder(tmp_path / "run"), "--out", tmp_path / "x.png")
     assert result.exit_code == 1 and "pip install 'hmeg[evaluate]'" in result.output
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"[]", b"{}", b'{"step": "x"}', b"\xff\xfe", b'{"step": 1e999}'])
+def test_a_run_with_a_damaged_log_names_the_line(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "losses.jsonl"
+    whole = b'{"step": 1, "box": 2.0}\n'
+    path.write_bytes(whole + line + b"\n" + b'{"step": 9')
+    with pytest.raises(ValueError, match=r"losses\.jsonl, line 2, is no record of a step: .*remove the file"):
+        StepLog(path).forget_after(3)
+    path.write_bytes(whole + b'{"step": 4, "box": 1.0}\n{"step": 9')
+    StepLog(path).forget_after(3)
+    assert path.read_bytes() == whole

@@ -224,7 +224,7 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--image", metavar="RUN|WEIGHTS", help="Image run, or weights whose image part to take; with --layout.")
 @click.option("--joint", "joint_run", type=_run_folder, help="Joint run.")
 @click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
-@click.option("--out", required=True, type=Output(path_type=Path), help="Weights file (.safetensors).")
+@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="Weights file (.safetensors).")
 @click.option("--licence", default="", help="Licence of the weights, kept in the file.")
 @click.option(
     "--white-paper/--paper-as-trained",
@@ -297,7 +297,12 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
 
 @command.command(short_help="Losses of runs as a picture.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_run_folder)
-@click.option("--out", required=True, type=Output(path_type=Path), help="Picture to write: .png, .svg or .pdf.")
+@click.option(
+    "--out",
+    required=True,
+    type=Output(dir_okay=False, path_type=Path),
+    help="Picture to write: .png, .svg or .pdf.",
+)
 @click.option("--only", multiple=True, metavar="NAME", help="Draw this loss or measurement; may be given repeatedly.")
 def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
     """Draw what runs have logged: a panel for every loss and measurement, a line for every run.

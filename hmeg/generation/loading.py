@@ -109,6 +109,8 @@ def read_weights(weights: str | os.PathLike[str]) -> tuple[str, bytes]:
 
 
 def _not_there(name: str) -> str:
+    if Path(name).is_dir():
+        return f"{name} is a folder: weights are a {SUFFIX} file, which `hmeg train pack` makes of finished runs"
     bundled = bundled_weights()
     there = f"bundled are: {', '.join(bundled)}" if bundled else "none are bundled with this installation"
     return (

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hmeg.files import write_atomically
+from hmeg.quoting import quoted
 
 from .processes import Processes
 
@@ -73,10 +74,20 @@ class StepLog:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drops lines about later steps, and half a line of a run that was killed: they will be done again."""
+        """Drops lines about later steps, and half a line of a run that was killed: they will be done again.
+
+        ``ValueError``, naming the line, for another that is no record.
+        """
         if not self.path.exists():
             return
-        text = self.path.read_text(encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8", errors="backslashreplace")
         lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        kept = "".join(line for line in lines if json.loads(line)["step"] <= step)
+        kept = "".join(line for number, line in enumerate(lines, 1) if self._step(number, line) <= step)
         write_atomically(self.path, lambda path: path.write_text(kept, encoding="utf-8"))
+
+    def _step(self, number: int, line: str) -> int:
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            what = f"{self.path}, line {number}, is no record of a step: {quoted(line.strip())}"
+            raise ValueError(f"{what}; take that line out, or remove the file: it is for curves only") from error
