@@ -276,3 +276,18 @@ def test_measures_take_images_without_labels(runs: dict[str, Path], tmp_path: Pa
             archive.add(images / "a.png", "a.png")
     with pytest.raises(ValueError, match=r"twice\.tar: not a readable tar archive \(a\.png is in it twice\)"):
         open_images(tmp_path / "twice.tar")
+
+
+def test_shards_that_break_off_are_refused_wherever(runs: dict[str, Path], tmp_path: Path) -> None:
+    whole = (runs["webdataset"] / "000000.tar").read_bytes()
+    path = tmp_path / "cut.tar"
+    path.write_bytes(whole)
+    count = len(open_images(path).labels)
+    with tarfile.open(path) as archive:
+        ends = [member.offset for member in archive][1:]
+    for length in (100, *ends[:4], ends[0] + 100, ends[1] + tarfile.BLOCKSIZE, ends[-1]):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"cut\.tar: not a readable tar archive"):
+            open_images(path)
+    path.write_bytes(whole + bytes(tarfile.RECORDSIZE))
+    assert len(open_images(path).labels) == count

@@ -49,6 +49,11 @@ def _samples(shard: Path) -> dict[str, dict[str, Piece]]:
                 if suffix.lower() in members:
                     raise ValueError(f"{member.name} is in it twice")
                 members[suffix.lower()] = Piece(shard, member.offset_data, member.size)
+            # tarfile takes an archive that breaks off between two members for a whole one
+            with shard.open("rb") as file:
+                file.seek(archive.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise ValueError("it breaks off")
     except (tarfile.TarError, ValueError) as error:
         raise ValueError(f"{shard}: not a readable tar archive ({error})") from None
     return samples
