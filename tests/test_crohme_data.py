@@ -105,7 +105,10 @@ def test_another_source_of_the_same_names_is_refused_and_nothing_changes(source:
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("graphs", ["{}\n", "rubbish\n", '{"name": "x", "symbols": 3}\n', "[]\n"])
+NOT_FINITE = '{"name": "n", "symbols": ["x"], "relations": [], "boxes": [[NaN, 0, 1, 1]], "latex": "x"}\n'
+
+
+@pytest.mark.parametrize("graphs", [NOT_FINITE, "{}\n", "rubbish\n", '{"name": "x", "symbols": 3}\n', "[]\n"])
 def test_a_damaged_data_set_is_named(tmp_path: Path, graphs: str) -> None:
     (tmp_path / "dataset.json").write_text('{"size": 64}')
     (tmp_path / "graphs.jsonl").write_text(graphs)

@@ -227,3 +227,12 @@ def test_missing_libraries_are_named(data: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("hmeg.evaluation.extras._NEEDED", ("torchmetrics", "no_such_library"))
     result = evaluate(data, data, "--out", tmp_path / "out")
     assert result.exit_code == 1 and "no_such_library not installed: pip install 'hmeg[evaluate]'" in result.stderr
+
+
+def test_a_report_of_something_else_stays(data: Path, tmp_path: Path) -> None:
+    """A folder of `hmeg generate` has a report of its own."""
+    (tmp_path / "report.html").write_text("of a run")
+    result = evaluate(data, data, "--out", tmp_path, "--size", 32, "--geometry-trials", 0)
+    assert result.exit_code == 1 and "report.html is a report of something else" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "of a run"

@@ -257,15 +257,12 @@ class CrohmeDataset(Dataset[Example]):
             for record in _read_records(self.folder / "graphs.jsonl"):
                 if max_symbols is not None and len(record["symbols"]) > max_symbols:
                     continue
+                boxes = np.array(record["boxes"], dtype=np.float32)
+                if not np.isfinite(boxes).all():
+                    raise ValueError(f"a box of {record['name']} is not finite")
+                relations = tuple(Relation(int(s), int(o), name) for s, o, name in record["relations"])
                 self.names.append(record["name"])
-                self.graphs.append(
-                    SymbolGraph(
-                        tuple(record["symbols"]),
-                        tuple(Relation(int(s), int(o), name) for s, o, name in record["relations"]),
-                        np.array(record["boxes"], dtype=np.float32),
-                        record["latex"],
-                    )
-                )
+                self.graphs.append(SymbolGraph(tuple(record["symbols"]), relations, boxes, record["latex"]))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{self.folder} is a damaged data set ({error!r}): prepare it again") from error
         if not self.graphs:

@@ -135,7 +135,10 @@ def check_folder(folder: Path) -> None:
 
     To be called before anything is computed; leaves nothing behind.
     """
-    read_sections(folder)
+    if not read_sections(folder) and (folder / REPORT).exists():
+        raise ValueError(
+            f"{folder / REPORT} is a report of something else, such as a run of hmeg generate; choose another --out"
+        )
     check_writable(folder / REPORT)
     check_writable(folder / PICTURES / REPORT)
 
