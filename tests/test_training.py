@@ -147,7 +147,9 @@ def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Pat
         ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(other)))
     with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
         pack_runs(file, other, out)
-    with pytest.raises(ValueError, match="nowhere holds no checkpoint"):
+    with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):
+        pack_runs(file, tmp_path / "nowhere", out)
+    with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):
         ImageTrainer(data, tmp_path / "third", replace(config, start_from=str(tmp_path / "nowhere")))
 
 

@@ -44,5 +44,6 @@ class Composition:
         if self.in_boxes is not None:
             layers.append(F.interpolate(match_format(self.in_boxes, layout), scale_factor=4.0, mode="bilinear"))
         if self.glyphs is not None:
-            layers.append(match_format(self.glyphs, layout))
+            # Together: one channel alone is in every memory format at once, which makes torch.cat take the slow road.
+            noise = torch.cat([self.glyphs.to(noise.dtype), noise], dim=1)
         return torch.cat([*layers, match_format(noise, layout)], dim=1)

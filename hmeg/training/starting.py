@@ -14,12 +14,16 @@ from .checkpoints import in_one_line, load_checkpoint
 
 
 def weights_named(source: str) -> HMEG | None:
-    """The model in a weights file, or of bundled weights of that name; None for anything else, such as a run's folder.
+    """The model in a weights file, or of bundled weights of that name; None for a folder: of a run, it should be.
 
-    A folder of that name comes first. ValueError, naming the file, if it is none of ours or damaged.
+    A folder of that name comes first. ValueError, naming it, for what is nothing of all that, and for damaged files.
     """
-    there = Path(source)
-    return load_model(source)[0] if there.is_file() or (source in bundled_weights() and not there.is_dir()) else None
+    if Path(source).is_dir():
+        return None
+    if Path(source).exists() or source in bundled_weights():
+        return load_model(source)[0]
+    bundled = ", ".join(bundled_weights())
+    raise ValueError(f"{source} is neither the folder of a run, nor a weights file, nor bundled weights ({bundled})")
 
 
 def start_from(source: str, networks: Mapping[str, nn.Module], part: Callable[[HMEG], nn.Module]) -> None:

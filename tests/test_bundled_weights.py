@@ -1,0 +1,33 @@
+"""The bundled weights write what they are said to write."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hmeg
+from hmeg.model.glyphs import HOOK
+
+
+@pytest.fixture(scope="module")
+def generator() -> hmeg.Generator:
+    return hmeg.load("small", "cpu")
+
+
+@pytest.mark.parametrize("latex", [r"\sqrt{x}", r"\sqrt{a+b+c+d}", r"\sqrt{\frac{a}{b}}"])
+def test_roots_have_whole_hooks(generator: hmeg.Generator, latex: str) -> None:
+    """A stroke runs down the left of a root, whatever its shape: nearly every row of it has ink."""
+    for seed in range(4):
+        (sample,) = generator(latex, seed=seed)
+        x0, y0, x1, y1 = sample.boxes[sample.graph.symbols.index(r"\sqrt")].round().astype(int)
+        hook = sample.array[y0:y1, x0 : min(x1, x0 + int(HOOK * (y1 - y0)))]
+        inked = (hook < 128).any(axis=1)
+        assert inked[len(inked) // 6 : -len(inked) // 6].mean() > 0.9, f"seed {seed}"
+
+
+def test_paper_is_white_and_ink_black(generator: hmeg.Generator) -> None:
+    for sample in generator(["y = x^2", "8"], seed=0):
+        assert np.median(sample.array) == 255
+        assert (sample.array < 64).any()
+        grey = (sample.array > 64) & (sample.array < 240)
+        assert grey.mean() < 0.03, "no veils, no specks: grey is at the edges of strokes alone"
