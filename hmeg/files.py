@@ -32,10 +32,15 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls ``write`` with a neighbouring path and renames the result: readers see the old file or the new one.
 
-    The content is on the disk before the name is: after a power cut, too, the file is one of the two.
+    The content is on the disk before the name is: after a power cut, too, the file is one of the two. What ``write``
+    leaves when it fails is removed: it may be what fills the disk.
     """
     part = partial(path)
-    write(part)
+    try:
+        write(part)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     for synchronised, then in ((part, lambda: os.replace(part, path)), (path.parent, lambda: None)):
         descriptor = os.open(synchronised, os.O_RDONLY)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -136,6 +137,19 @@ def test_a_checkpoint_that_could_not_be_written_leaves_the_one_before(
     assert load_checkpoint(tmp_path)["step"] == 1
     save_checkpoint(tmp_path, 2, {"step": 2, "objects": {}}, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002.pt"]
+
+
+def test_a_disk_that_is_full_is_said_and_not_kept_full(tmp_path: Path) -> None:
+    """torch's writer says `unexpected pos 65664 vs 65552` of it, in a RuntimeError."""
+    save_checkpoint(tmp_path, 1, {"step": 1, "objects": {}}, keep=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        with pytest.raises(OSError, match=r"is the disk full\? .*checkpoint-00000002\.pt'$"):
+            save_checkpoint(tmp_path, 2, {"step": 2, "objects": {"x": torch.zeros(100_000)}}, keep=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.pt"]
 
 
 def test_the_last_checkpoints_are_kept(data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,8 +46,21 @@ def load_checkpoint(run: Path) -> Mapping[str, Any]:
     return state
 
 
+def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
+    """``torch.save`` to a file that is whole or not there; ``OSError``, naming it, when the disk says no."""
+
+    def write(part: Path) -> None:
+        try:
+            torch.save(dict(state), part)
+        except RuntimeError as error:  # all that torch's writer of archives says of a full disk
+            why = f"it cannot be written; is the disk full? ({in_one_line(error, 80)})"
+            raise OSError(errno.EIO, why, str(path)) from error
+
+    write_atomically(path, write)
+
+
 def save_checkpoint(run: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
     """Writes the checkpoint of a step, then removes all but the last ``keep``."""
-    write_atomically(run / f"checkpoint-{step:08d}.pt", lambda path: torch.save(dict(state), path))
+    save_tensors(run / f"checkpoint-{step:08d}.pt", state)
     for old in checkpoints(run)[:-keep]:
         old.unlink()

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from hmeg.devices import select_device
-from hmeg.files import write_atomically
 from hmeg.model.safe_pickle import read_pickle
-from hmeg.training.checkpoints import checkpoints, in_one_line
+from hmeg.training.checkpoints import checkpoints, in_one_line, save_tensors
 
 from .config import CanConfig
 from .model import CAN
@@ -55,7 +54,7 @@ def save(path: Path, model: CAN, facts: Facts) -> None:
     """Writes weights and facts to a file, all of it or nothing: the authors' form, with our facts beside ``model``."""
     state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda target: torch.save({"model": state, **facts.state_dict()}, target))
+    save_tensors(path, {"model": state, **facts.state_dict()})
 
 
 def load(
