@@ -82,7 +82,7 @@ def test_archive_and_folder_give_the_same(source: Path, tmp_path: Path) -> None:
 
 def test_other_settings_and_foreign_folders_are_refused(source: Path, tmp_path: Path) -> None:
     prepare(source, tmp_path / "out", workers=1)
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match=r"other settings \(size 256, not 128\)"):
         prepare(source, tmp_path / "out", RenderSettings(size=128), workers=1)
     with pytest.raises(ValueError, match="leaves nothing"):
         RenderSettings(size=64, margin=32)

@@ -165,8 +165,10 @@ def prepare(
     header = out / "dataset.json"
     if header.exists():
         found = _read_header(header)
-        if {key: found.get(key) for key in description} != description:
-            raise ValueError(f"{out} was prepared with other settings ({found}); choose another folder or remove it")
+        other = [key for key in description if found.get(key) != description[key]]
+        if other:
+            said = "; ".join(f"{key.replace('_', ' ')} {found.get(key)}, not {description[key]}" for key in other)
+            raise ValueError(f"{out} was prepared with other settings ({said}); choose another folder or remove it")
     elif out.exists() and any(path != partial(header) for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no prepared data set; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
