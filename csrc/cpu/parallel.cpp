@@ -1,6 +1,7 @@
 #include "cpu/parallel.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -135,6 +136,17 @@ void parallel_ranges(int64_t count, int64_t grain, int64_t threads, RangeBody bo
     if (pool().run(job)) return;
   }
   if (count > 0) body(context, 0, count, 0);
+}
+
+void wait_a_little(int64_t times) {
+  constexpr int64_t kSpins = 200;  // some microseconds: longer than most waits, shorter than being put aside and back
+  if (times >= kSpins) {
+    sched_yield();
+    return;
+  }
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
 }
 
 }  // namespace hmeg::cpu

@@ -1,5 +1,5 @@
 // triple_message on the CPU, all that is done per edge. Edges go by in tiles; of each, work is shared out by chunks of
-// edges, by panels of columns or by both, such that nobody else writes there. Sums over edges are taken by the owner of
+// edges, by panels of columns or by both, such that nobody else writes there at the time. Sums over edges are taken by the owner of
 // their columns in the order of the edges, so results do not depend on the number of threads.
 //
 // How products are taken is up to an engine: triple_message_sparse.h, triple_message_amx.h.
@@ -91,12 +91,12 @@ void with_backward(Way way, Workspace& workspace, const MessageShape& shape, Bod
 }
 
 template <typename Engine>
-void give(Engine& engine, const MessageGiven& given, const typename Engine::Scalar* bias, int64_t threads) {
+void give(Engine& engine, const MessageGiven& given, const typename Engine::Scalar* bias) {
   using T = typename Engine::Scalar;
   engine.layer = {given.channels, given.hidden, given.out, given.object_row, static_cast<const T*>(given.from_subject),
                   static_cast<const T*>(given.from_object), static_cast<const T*>(given.from_type), nullptr,
                   static_cast<const T*>(given.w2), nullptr, bias};
-  engine.pack_weights(static_cast<const T*>(given.w1), given.w1_step, threads);
+  engine.plan_packing(static_cast<const T*>(given.w1), given.w1_step);
 }
 
 template <typename Engine>
@@ -113,124 +113,176 @@ void start_tile(Engine& engine, const MessageGiven& given, const EdgeTiles& tile
   tile.edge_attr = given.type == nullptr ? edge_attr + begin * given.channels : nullptr;
 }
 
+// What a thread does of a pass: first weights are packed, then there are three phases for every tile. Each thread has an
+// engine of its own, which knows the tile that the thread is at.
 template <typename Engine>
-void forward(Engine& engine, const EdgeTiles& tiles, const MessageGiven& given,
-             const Results<typename Engine::Scalar>& results, typename Engine::Scalar* outputs, int64_t threads) {
+struct Pass {
   using T = typename Engine::Scalar;
-  const int64_t hidden = given.hidden, out = given.out, width = engine.width(), depth = engine.depth();
-  const int64_t words = 2 * divided_up(hidden, 32) + divided_up(out, 32);
-  const int64_t node_panels = divided_up(hidden, width), edge_panels = divided_up(out, width);
-  const bool ranged = by_ranges(threads, hidden, width);
-  for (int64_t i = 0; i < tiles.count; ++i) {
-    const int64_t begin = tiles.begin(i);
-    start_tile(engine, given, tiles, i);
-    const auto& layer = engine.layer;
-    const auto& tile = engine.tile;
-    const MessagePool<T> to{results.pooled, results.new_edges == nullptr ? nullptr : results.new_edges + begin * out,
-                            results.signs == nullptr ? nullptr : results.signs + begin * words};
-    parallel_for(divided_up(tile.edges, depth), 1, threads, [&](int64_t first, int64_t last, int64_t worker) {
-      for (int64_t chunk = first; chunk < last; ++chunk) {
-        engine.hidden(chunk * depth, std::min((chunk + 1) * depth, tile.edges), worker);
-      }
-    });
-    const int64_t panel_size = tile.capacity * width;
-    if (ranged) {
-      const int64_t ranges = divided_up(tile.edges, kMessageRange);
-      parallel_for((2 * node_panels + edge_panels) * ranges, 1, threads, [&](int64_t first, int64_t last, int64_t) {
-        for (int64_t item = first; item < last; ++item) {
-          const int64_t panel = item / ranges, from = item % ranges * kMessageRange;
-          engine.outputs(panel, from, std::min(from + kMessageRange, tile.edges),
-                         outputs + panel * panel_size + from * width);
-        }
-      });
-    }
-    // Edges by halves, so that work comes in pieces of about the same size.
-    const int64_t half = rounded_up(divided_up(tile.edges, 2), depth);
-    parallel_for(node_panels + 2 * edge_panels, 1, threads, [&](int64_t first, int64_t last, int64_t worker) {
-      for (int64_t item = first; item < last; ++item) {
-        if (item < node_panels) {  // both parts add to the same columns: one thread, one after the other
-          for (int64_t part = 0; part < 2; ++part) {
-            const int64_t panel = part * node_panels + item;
-            T* const made = outputs + (ranged ? panel : worker) * panel_size;
-            if (!ranged) engine.outputs(panel, 0, tile.edges, made);
-            HMEG_VARIANT_CALL(engine.variant, triple_message_pool, layer, tile, to, item, part, made);
-          }
-        } else {
-          const int64_t edge_panel = (item - node_panels) / 2, panel = 2 * node_panels + edge_panel;
-          const int64_t from = (item - node_panels) % 2 * half, end = std::min(from + half, tile.edges);
-          T* const made = outputs + (ranged ? panel * panel_size + from * width : worker * panel_size);
-          if (!ranged && from < end) engine.outputs(panel, from, end, made);
-          HMEG_VARIANT_CALL(engine.variant, triple_message_keep, layer, tile, to, edge_panel, from, end, made);
-        }
-      }
-    });
+  static constexpr int64_t kPhases = 3;
+
+  Engine engine;
+  const EdgeTiles& tiles;
+  const MessageGiven& given;
+  int64_t at = -1;
+
+  static int64_t phases(const EdgeTiles& tiles) { return 1 + kPhases * tiles.count; }
+
+  // The tile of a phase, and which of its phases this is.
+  int64_t tile_of(int64_t phase) const { return (phase - 1) / kPhases; }
+  int64_t step_of(int64_t phase) const { return (phase - 1) % kPhases; }
+  int64_t chunks() const { return divided_up(engine.tile.edges, engine.depth()); }
+  int64_t end_of(int64_t chunk) const { return std::min((chunk + 1) * engine.depth(), engine.tile.edges); }
+  int64_t words() const { return 2 * divided_up(given.hidden, 32) + divided_up(given.out, 32); }
+
+  // Whether a tile has begun.
+  bool enter(int64_t phase) {
+    if (tile_of(phase) == at) return false;
+    at = tile_of(phase);
+    start_tile(engine, given, tiles, at);
+    return true;
   }
-}
+};
 
 template <typename Engine>
-void backward(Engine& engine, const EdgeTiles& tiles, const MessageGiven& given, const MessageGrads& grads,
-              int64_t threads) {
+struct ForwardPass : Pass<Engine> {
+  using Base = Pass<Engine>;
   using T = typename Engine::Scalar;
-  const bool types = given.type != nullptr;
-  const int64_t channels = given.channels, hidden = given.hidden, out = given.out, depth = engine.depth();
-  const int64_t words = 2 * divided_up(hidden, 32) + divided_up(out, 32), columns = 2 * hidden + out;
-  auto* const for_edge_attr = static_cast<T*>(grads.for_edge_attr);
-  auto* const for_b2 = static_cast<T*>(grads.for_b2);
-  const int64_t panels = divided_up(hidden, engine.width());
-  const int64_t rows[] = {0, given.object_row, hidden}, widths[] = {hidden, hidden, out};
-  MessageGrad<T>& grad = engine.grad;
-  grad.grad_pooled = static_cast<const T*>(grads.grad_pooled);
-  grad.for_subject = static_cast<T*>(grads.for_subject);
-  grad.for_object = static_cast<T*>(grads.for_object);
-  grad.for_type = static_cast<T*>(grads.for_type);
-  grad.for_w2 = static_cast<T*>(grads.for_w2);
-  grad.for_w1 = static_cast<T*>(grads.for_w1);
-  for (int64_t i = 0; i < tiles.count; ++i) {
-    const int64_t begin = tiles.begin(i);
-    start_tile(engine, given, tiles, i);
+  using Base::engine, Base::given, Base::tiles;
+
+  Results<T> results;
+  T* outputs;
+  bool ranged;
+  MessagePool<T> to{};
+
+  ForwardPass(const Engine& with, const EdgeTiles& all, const MessageGiven& what, const Results<T>& into, T* memory,
+              int64_t threads)
+      : Base{with, all, what},
+        results(into),
+        outputs(memory),
+        ranged(by_ranges(threads, what.hidden, with.width())) {}
+
+  int64_t node_panels() const { return divided_up(given.hidden, engine.width()); }
+  int64_t edge_panels() const { return divided_up(given.out, engine.width()); }
+  int64_t ranges() const { return divided_up(engine.tile.edges, kMessageRange); }
+  int64_t panel_size() const { return engine.tile.capacity * engine.width(); }
+
+  int64_t items(int64_t phase) {
+    if (phase == 0) return engine.pack_items();
+    if (this->enter(phase)) {
+      const int64_t begin = tiles.begin(this->at);
+      to = {results.pooled, results.new_edges == nullptr ? nullptr : results.new_edges + begin * given.out,
+            results.signs == nullptr ? nullptr : results.signs + begin * this->words()};
+    }
+    switch (this->step_of(phase)) {
+      case 0: return this->chunks();
+      case 1: return ranged ? (2 * node_panels() + edge_panels()) * ranges() : 0;
+      default: return node_panels() + 2 * edge_panels();
+    }
+  }
+
+  void run(int64_t phase, int64_t item, int64_t worker) const {
+    if (phase == 0) return engine.pack(item);
     const auto& tile = engine.tile;
-    grad.grad_edges = static_cast<const T*>(grads.grad_edges) + begin * out;
-    grad.signs = grads.signs + begin * words;
-    grad.for_edge_attr = types ? nullptr : for_edge_attr + begin * channels;
-    grad.add = i > 0;
-    const int64_t chunks = divided_up(tile.edges, depth);
-    parallel_for(chunks, 1, threads, [&](int64_t first, int64_t last, int64_t worker) {
-      for (int64_t chunk = first; chunk < last; ++chunk) {
-        engine.hidden(chunk * depth, std::min((chunk + 1) * depth, tile.edges), worker);
-        engine.unpool(chunk);
+    switch (this->step_of(phase)) {
+      case 0: return engine.hidden(item * engine.depth(), this->end_of(item), worker);
+      case 1: {
+        const int64_t panel = item / ranges(), from = item % ranges() * kMessageRange;
+        return engine.outputs(panel, from, std::min(from + kMessageRange, tile.edges),
+                              outputs + panel * panel_size() + from * engine.width());
       }
-    });
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const T* sum = grad.product_sums + chunk * columns;
+      default:
+        if (item < node_panels()) {  // both parts add to the same columns: one thread, one after the other
+          for (int64_t part = 0; part < 2; ++part) {
+            const int64_t panel = part * node_panels() + item;
+            T* const made = outputs + (ranged ? panel : worker) * panel_size();
+            if (!ranged) engine.outputs(panel, 0, tile.edges, made);
+            HMEG_VARIANT_CALL(engine.variant, triple_message_pool, engine.layer, tile, to, item, part, made);
+          }
+        } else {  // edges by halves, so that work comes in pieces of about the same size
+          const int64_t half = rounded_up(divided_up(tile.edges, 2), engine.depth());
+          const int64_t edge_panel = (item - node_panels()) / 2, panel = 2 * node_panels() + edge_panel;
+          const int64_t from = (item - node_panels()) % 2 * half, end = std::min(from + half, tile.edges);
+          if (from >= end) return;
+          T* const made = outputs + (ranged ? panel * panel_size() + from * engine.width() : worker * panel_size());
+          if (!ranged) engine.outputs(panel, from, end, made);
+          HMEG_VARIANT_CALL(engine.variant, triple_message_keep, engine.layer, tile, to, edge_panel, from, end, made);
+        }
+    }
+  }
+};
+
+template <typename Engine>
+struct BackwardPass : Pass<Engine> {
+  using Base = Pass<Engine>;
+  using T = typename Engine::Scalar;
+  using Base::engine, Base::given, Base::tiles;
+
+  const MessageGrads& grads;
+
+  BackwardPass(const Engine& with, const EdgeTiles& all, const MessageGiven& what, const MessageGrads& into)
+      : Base{with, all, what}, grads(into) {
+    MessageGrad<T>& grad = engine.grad;
+    grad.grad_pooled = static_cast<const T*>(grads.grad_pooled);
+    grad.for_subject = static_cast<T*>(grads.for_subject);
+    grad.for_object = static_cast<T*>(grads.for_object);
+    grad.for_type = static_cast<T*>(grads.for_type);
+    grad.for_w2 = static_cast<T*>(grads.for_w2);
+    grad.for_w1 = static_cast<T*>(grads.for_w1);
+  }
+
+  bool types() const { return given.type != nullptr; }
+  int64_t panels() const { return divided_up(given.hidden, engine.width()); }
+
+  int64_t items(int64_t phase) {
+    if (phase == 0) return engine.pack_items();
+    if (this->enter(phase)) {
+      const int64_t begin = tiles.begin(this->at);
+      MessageGrad<T>& grad = engine.grad;
+      grad.grad_edges = static_cast<const T*>(grads.grad_edges) + begin * given.out;
+      grad.signs = grads.signs + begin * this->words();
+      grad.for_edge_attr = types() ? nullptr : static_cast<T*>(grads.for_edge_attr) + begin * given.channels;
+      grad.add = this->at > 0;
+    }
+    switch (this->step_of(phase)) {
+      case 0: return this->chunks();
+      case 1: return engine.active_items() + engine.w2_items() + 1;
+      default: return panels() + (types() ? 0 : engine.w1_items() + this->chunks());
+    }
+  }
+
+  void run(int64_t phase, int64_t item, int64_t worker) const {
+    if (phase == 0) return engine.pack(item);
+    switch (this->step_of(phase)) {
+      case 0:
+        engine.hidden(item * engine.depth(), this->end_of(item), worker);
+        return engine.unpool(item);
+      case 1:
+        if (item < engine.active_items()) return engine.grad_active(item);
+        item -= engine.active_items();
+        return item < engine.w2_items() ? engine.grad_w2(item) : add_to_b2();
+      default:
+        if (item < panels()) {
+          HMEG_VARIANT_CALL(engine.variant, triple_message_scatter, engine.layer, engine.tile, engine.grad, item);
+          return;
+        }
+        item -= panels();
+        if (item < engine.w1_items()) return engine.grad_w1(item);
+        item -= engine.w1_items();
+        return engine.grad_edge_attr(item * engine.depth(), this->end_of(item), worker);
+    }
+  }
+
+  void add_to_b2() const {
+    const int64_t rows[] = {0, given.object_row, given.hidden}, widths[] = {given.hidden, given.hidden, given.out};
+    auto* const for_b2 = static_cast<T*>(grads.for_b2);
+    const T* sum = engine.grad.product_sums;
+    for (int64_t chunk = 0; chunk < this->chunks(); ++chunk) {
       for (int part : {0, 1, 2}) {
         for (int64_t c = 0; c < widths[part]; ++c) for_b2[rows[part] + c] += *sum++;
       }
     }
-    const int64_t products = engine.active_items();
-    parallel_for(products + engine.w2_items(), 1, threads, [&](int64_t first, int64_t last, int64_t) {
-      for (int64_t item = first; item < last; ++item) {
-        if (item < products) {
-          engine.grad_active(item);
-        } else {
-          engine.grad_w2(item - products);
-        }
-      }
-    });
-    const int64_t sums = panels + (types ? 0 : engine.w1_items());
-    parallel_for(sums + (types ? 0 : chunks), 1, threads, [&](int64_t first, int64_t last, int64_t worker) {
-      for (int64_t item = first; item < last; ++item) {
-        if (item < panels) {
-          HMEG_VARIANT_CALL(engine.variant, triple_message_scatter, engine.layer, tile, grad, item);
-        } else if (item < sums) {
-          engine.grad_w1(item - panels);
-        } else {
-          const int64_t chunk = item - sums;
-          engine.grad_edge_attr(chunk * depth, std::min((chunk + 1) * depth, tile.edges), worker);
-        }
-      }
-    });
   }
-}
+};
 
 }  // namespace
 }  // namespace hmeg::cpu
@@ -285,8 +337,11 @@ const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subj
       const Results<T> results{static_cast<T*>(pooled), static_cast<T*>(new_edges), signs};
       with_forward<T>(way, workspace, {edges, channels, hidden, out, type != nullptr, threads},
                       [&](auto& engine, const EdgeTiles& tiles, T* outputs) {
-                        give(engine, given, static_cast<const T*>(b2), threads);
-                        forward(engine, tiles, given, results, outputs, threads);
+                        give(engine, given, static_cast<const T*>(b2));
+                        using Engine = std::decay_t<decltype(engine)>;
+                        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
+                          return ForwardPass<Engine>(engine, tiles, given, results, outputs, threads);
+                        });
                       });
     });
   });
@@ -314,8 +369,11 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
       using T = decltype(zero);
       with_backward<T>(way, workspace, {edges, channels, hidden, out, type != nullptr, threads},
                        [&](auto& engine, const EdgeTiles& tiles) {
-                         give(engine, given, static_cast<const T*>(nullptr), threads);
-                         backward(engine, tiles, given, grads, threads);
+                         give(engine, given, static_cast<const T*>(nullptr));
+                         using Engine = std::decay_t<decltype(engine)>;
+                         parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
+                           return BackwardPass<Engine>(engine, tiles, given, grads);
+                         });
                        });
     });
   });

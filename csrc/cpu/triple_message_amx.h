@@ -4,9 +4,10 @@
 
 #ifdef HMEG_WITH_AMX
 
+#include <vector>
+
 #include "cpu/amx/matrix_product_amx.h"
 #include "cpu/amx/triple_message_amx.h"
-#include "cpu/parallel.h"
 #include "cpu/triple_message_call.h"
 #include "cpu/variants.h"
 #include "cpu/workspace.h"
@@ -55,21 +56,27 @@ struct AmxEngine {
     int64_t depth, first;
   };
 
-  template <int64_t kCount>
-  void pack(const Packing (&packings)[kCount], int64_t threads) const {
+  std::vector<Packing> packings;
+
+ public:
+  // By 32 columns of the right factors.
+  int64_t pack_items() const {
     int64_t all = 0;
     for (const Packing& packing : packings) all += blocks(packing.columns);
+    return all;
+  }
+  void pack(int64_t item) const {
     const int64_t block = factors.parts * amx::kMessageNumbers;
-    parallel_for(all, 1, threads, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t item = begin; item < end; ++item) {
-        const Packing* own = packings;
-        int64_t pair = item;
-        for (; pair >= blocks(own->columns); ++own) pair -= blocks(own->columns);
-        const int64_t column = pair * amx::kMessageBlock, step = own->depth * block;
-        amx::pack_columns(factors.parts, own->from + column * own->by_column, own->by_row, own->by_column, own->rows,
-                          own->columns - column, own->to + 2 * pair * step + own->first * block, step);
+    for (const Packing& packing : packings) {
+      if (item < blocks(packing.columns)) {
+        const int64_t column = item * amx::kMessageBlock, step = packing.depth * block;
+        amx::pack_columns(factors.parts, packing.from + column * packing.by_column, packing.by_row, packing.by_column,
+                          packing.rows, packing.columns - column,
+                          packing.to + 2 * item * step + packing.first * block, step);
+        return;
       }
-    });
+      item -= blocks(packing.columns);
+    }
   }
 };
 
@@ -81,16 +88,15 @@ struct AmxForward : AmxEngine {
     factors.hidden = factor(workspace, factors.edge_blocks, blocks(shape.hidden));
   }
 
-  void pack_weights(const float* w1, int64_t w1_step, int64_t threads) const {
+  void plan_packing(const float* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, depth = blocks(hidden), channels = layer.channels, own = layer.object_row;
     const int64_t part = panels(hidden) * amx::kMessageWidth / amx::kMessageBlock * factors.parts * 2 * depth *
                          amx::kMessageNumbers;
-    const Packing packings[] = {
+    packings = {
         {w1, 1, w1_step, channels, layer.from_type == nullptr ? hidden : 0, factors.w1, blocks(channels), 0},
         {layer.w2, 1, hidden, hidden, hidden, factors.w2, depth, 0},
         {layer.w2 + own * hidden, 1, hidden, hidden, hidden, factors.w2 + part, depth, 0},
         {layer.w2 + hidden * hidden, 1, hidden, hidden, layer.out, factors.w2 + 2 * part, depth, 0}};
-    pack(packings, threads);
   }
 
   void hidden(int64_t begin, int64_t end, int64_t worker) const {
@@ -127,16 +133,15 @@ struct AmxBackward : AmxEngine {
     factors.active_pairs = factor(workspace, hidden, edges);
   }
 
-  void pack_weights(const float* w1, int64_t w1_step, int64_t threads) const {
+  void plan_packing(const float* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, channels = layer.channels, own = layer.object_row, out = layer.out;
     const int64_t depth = 2 * blocks(hidden) + blocks(out), edges = layer.from_type == nullptr ? 1 : 0;
-    const Packing packings[] = {
+    packings = {
         {w1, 1, w1_step, channels, edges * hidden, factors.w1, blocks(channels), 0},
         {w1, w1_step, 1, hidden, edges * channels, factors.w1_back, blocks(hidden), 0},
         {layer.w2, hidden, 1, hidden, hidden, factors.w2, depth, 0},
         {layer.w2 + own * hidden, hidden, 1, hidden, hidden, factors.w2, depth, blocks(hidden)},
         {layer.w2 + hidden * hidden, hidden, 1, out, hidden, factors.w2, depth, 2 * blocks(hidden)}};
-    pack(packings, threads);
   }
 
   void hidden(int64_t begin, int64_t end, int64_t worker) const {

@@ -2,7 +2,8 @@
 // sets in simd/triple_message_simd.h.
 #pragma once
 
-#include "cpu/parallel.h"
+#include <vector>
+
 #include "cpu/simd/triple_message_simd.h"
 #include "cpu/triple_message_call.h"
 #include "cpu/variants.h"
@@ -32,18 +33,18 @@ struct Packing {
 };
 
 template <typename T>
-void pack(Variant chosen, const SparseSizes<T>& sizes, const Packing<T>& packing, int64_t threads) {
-  const int64_t blocks = sizes.blocks(packing.rows);
-  parallel_for(sizes.panels(packing.columns) * blocks, 1, threads, [&](int64_t begin, int64_t end, int64_t) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t panel = item / blocks, block = item % blocks;
-      HMEG_VARIANT_CALL(chosen, triple_message_pack,
-                        packing.from + block * sizes.depth * packing.by_row + panel * sizes.width * packing.by_column,
-                        packing.by_row, packing.by_column, std::min(sizes.depth, packing.rows - block * sizes.depth),
-                        packing.columns - panel * sizes.width,
-                        packing.panels + (panel * packing.stride + block) * sizes.panel());
-    }
-  });
+int64_t pack_items(const SparseSizes<T>& sizes, const Packing<T>& packing) {
+  return sizes.panels(packing.columns) * sizes.blocks(packing.rows);
+}
+
+template <typename T>
+void pack_item(Variant chosen, const SparseSizes<T>& sizes, const Packing<T>& packing, int64_t item) {
+  const int64_t blocks = sizes.blocks(packing.rows), panel = item / blocks, block = item % blocks;
+  HMEG_VARIANT_CALL(chosen, triple_message_pack,
+                    packing.from + block * sizes.depth * packing.by_row + panel * sizes.width * packing.by_column,
+                    packing.by_row, packing.by_column, std::min(sizes.depth, packing.rows - block * sizes.depth),
+                    packing.columns - panel * sizes.width,
+                    packing.panels + (panel * packing.stride + block) * sizes.panel());
 }
 
 // What both passes have.
@@ -60,7 +61,22 @@ struct SparseEngine {
 
   explicit SparseEngine(Variant chosen) : variant(chosen), sizes(chosen) {}
 
+  std::vector<Packing<T>> packings;
+
   static int64_t capacity(const EdgeTiles& tiles) { return tiles.capacity; }
+
+  int64_t pack_items() const {
+    int64_t all = 0;
+    for (const Packing<T>& packing : packings) all += cpu::pack_items(sizes, packing);
+    return all;
+  }
+  void pack(int64_t item) const {
+    for (const Packing<T>& packing : packings) {
+      const int64_t own = cpu::pack_items(sizes, packing);
+      if (item < own) return pack_item(variant, sizes, packing, item);
+      item -= own;
+    }
+  }
   int64_t width() const { return sizes.width; }
   int64_t depth() const { return sizes.depth; }
 
@@ -72,6 +88,7 @@ struct SparseEngine {
 template <typename T>
 struct SparseForward : SparseEngine<T> {
   using SparseEngine<T>::sizes, SparseEngine<T>::layer, SparseEngine<T>::tile, SparseEngine<T>::variant;
+  using SparseEngine<T>::packings;
   T *w1_panels, *w2_panels;
   bool packed;  // whether W2 is in w2_panels
 
@@ -86,17 +103,16 @@ struct SparseForward : SparseEngine<T> {
     tile.bits = workspace.take<uint64_t>(sizes.blocks(node_panels * sizes.width) * tiles.capacity);
   }
 
-  // From layer.w2 and w1 (rows w1_step apart).
-  void pack_weights(const T* w1, int64_t w1_step, int64_t threads) {
+  // What is to be packed: layer.w2, and w1 (rows w1_step apart).
+  void plan_packing(const T* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, blocks = sizes.blocks(hidden), node_panels = sizes.panels(hidden);
     if (layer.from_type == nullptr) {
-      pack<T>(variant, sizes, {w1, 1, w1_step, layer.channels, hidden, w1_panels, sizes.blocks(layer.channels)},
-              threads);
+      packings.push_back({w1, 1, w1_step, layer.channels, hidden, w1_panels, sizes.blocks(layer.channels)});
     }
     const int64_t first_rows[] = {0, layer.object_row, hidden}, widths[] = {hidden, hidden, layer.out};
     for (int part = 0; packed && part < 3; ++part) {
-      pack<T>(variant, sizes, {layer.w2 + first_rows[part] * hidden, 1, hidden, hidden, widths[part],
-              w2_panels + part * node_panels * blocks * sizes.panel(), blocks}, threads);
+      packings.push_back({layer.w2 + first_rows[part] * hidden, 1, hidden, hidden, widths[part],
+                          w2_panels + part * node_panels * blocks * sizes.panel(), blocks});
     }
     layer.w1_panels = w1_panels;
     layer.w2_panels = packed ? w2_panels : nullptr;
@@ -110,6 +126,7 @@ struct SparseForward : SparseEngine<T> {
 template <typename T>
 struct SparseBackward : SparseEngine<T> {
   using SparseEngine<T>::sizes, SparseEngine<T>::layer, SparseEngine<T>::tile, SparseEngine<T>::variant;
+  using SparseEngine<T>::packings;
   MessageGrad<T> grad{};
   T *w1_panels, *w1_columns, *w2_panels, *edge_rows;
   bool packed;  // whether W2 is in w2_panels
@@ -135,16 +152,16 @@ struct SparseBackward : SparseEngine<T> {
 
   int64_t w2_blocks(int64_t hidden, int64_t out) const { return 2 * sizes.blocks(hidden) + sizes.blocks(out); }
 
-  void pack_weights(const T* w1, int64_t w1_step, int64_t threads) {
+  void plan_packing(const T* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, channels = layer.channels, blocks = sizes.blocks(hidden);
     if (layer.from_type == nullptr) {
-      pack<T>(variant, sizes, {w1, 1, w1_step, channels, hidden, w1_panels, sizes.blocks(channels)}, threads);
-      pack<T>(variant, sizes, {w1, w1_step, 1, hidden, channels, w1_columns, blocks}, threads);
+      packings.push_back({w1, 1, w1_step, channels, hidden, w1_panels, sizes.blocks(channels)});
+      packings.push_back({w1, w1_step, 1, hidden, channels, w1_columns, blocks});
     }
     const int64_t first_rows[] = {0, layer.object_row, hidden}, widths[] = {hidden, hidden, layer.out};
     for (int part = 0; packed && part < 3; ++part) {
-      pack<T>(variant, sizes, {layer.w2 + first_rows[part] * hidden, hidden, 1, widths[part], hidden,
-              w2_panels + part * blocks * sizes.panel(), w2_blocks(hidden, layer.out)}, threads);
+      packings.push_back({layer.w2 + first_rows[part] * hidden, hidden, 1, widths[part], hidden,
+                          w2_panels + part * blocks * sizes.panel(), w2_blocks(hidden, layer.out)});
     }
     layer.w1_panels = w1_panels;
     layer.w2_panels = packed ? w2_panels : nullptr;

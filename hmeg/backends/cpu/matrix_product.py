@@ -9,7 +9,7 @@ from .launcher import Launcher
 
 
 def float32_parts() -> int:
-    """Parts of bfloat16 that a float32 is multiplied in by a matrix unit: 3, all 24 bits of it, unless torch's precision
+    """Parts of bfloat16 that a float32 is multiplied in by a matrix unit: 3, all 24 bits of it, unless the precision
     of float32 products (``torch.set_float32_matmul_precision``, or oneDNN's own) allows 2 (17 bits) or 1 (8 bits)."""
     # Not torch.get_float32_matmul_precision, which raises where oneDNN's was set alone.
     precision = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]

@@ -1,13 +1,16 @@
-"""triple_message on the CPU: what is done per node by torch's matrix products, what is done per edge in C++.
+"""triple_message on the CPU: what is done per node is products of matrices, what is done per edge is C++.
 
 W1 [x_s ; e ; x_o] is the sum of three products: two of them are done once per node, the third once per edge, or once
-per row of the table of edge features. What the products over edges multiply came out of a ReLU, forward and backward,
-so the C++ passes over the zeros, half of their operations (csrc/cpu/simd/sparse_product.h). Edges go by in tiles:
-neither hidden activations nor W2's outputs ever exist for all. The backward pass makes the hidden activations again; of
-W2's outputs it needs to know only which were positive, one bit each.
+per row of the table of edge features. Edges go by in tiles: neither hidden activations nor W2's outputs ever exist for
+all. The backward pass makes the hidden activations again; of W2's outputs it needs to know only which were positive,
+one bit each.
 
-The kernels sum in an order of their own, whatever the number of threads. How a product over nodes is summed is up to
-torch's BLAS, which may round differently with another number of threads.
+What the products over edges multiply came out of a ReLU, forward and backward, so the C++ passes over the zeros, half
+of their operations (csrc/cpu/simd/sparse_product.h). A processor with a matrix unit is faster still: it multiplies
+float32 as sums of bfloat16 (csrc/cpu/amx/tiles.h), over nodes too, as exactly as torch's precision of products asks.
+
+The kernels sum in an order of their own, whatever the number of threads. How torch's BLAS sums a product over nodes,
+where there is no matrix unit, may depend on it.
 """
 
 from __future__ import annotations
