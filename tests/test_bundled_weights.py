@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import hmeg
+from hmeg.graph import GraphBatch
+from hmeg.graph.latex import parse_latex
 from hmeg.model.glyphs import HOOK
 
 
@@ -23,6 +26,19 @@ def test_roots_have_whole_hooks(generator: hmeg.Generator, latex: str) -> None:
         hook = sample.array[y0:y1, x0 : min(x1, x0 + int(HOOK * (y1 - y0)))]
         inked = (hook < 128).any(axis=1)
         assert inked[len(inked) // 6 : -len(inked) // 6].mean() > 0.9, f"seed {seed}"
+
+
+def test_symbols_without_a_mode_get_the_most_frequent_one_in_use(generator: hmeg.Generator) -> None:
+    model = generator.model.image_model
+    assert model.glyphs is not None
+    graph = GraphBatch.from_graphs([parse_latex("1+8")], typeset=True)
+    boxes = graph.typeset_boxes
+    assert boxes is not None
+    likeliest = model.glyphs.frequency[graph.symbols].max(dim=1)
+    assert likeliest.indices.max() > 0, "mode 0 of one of them is left out"
+    with torch.inference_mode():
+        drawn, wanted = (model.compose(graph, boxes, modes).glyphs for modes in (None, likeliest.indices))
+    assert drawn is not None and wanted is not None and torch.equal(drawn, wanted)
 
 
 def test_paper_is_white_and_ink_black(generator: hmeg.Generator) -> None:

@@ -178,7 +178,7 @@ class ImageModel(nn.Module):
         assert self.glyphs is not None
         size = self.config.mask_size
         windows = windows or Windows.whole(graph.num_graphs, size, boxes.device)
-        modes = torch.zeros_like(graph.symbols) if modes is None else modes
+        modes = self.glyphs.frequency[graph.symbols].argmax(dim=1) if modes is None else modes
         placed: Tensor = self.glyphs(graph.symbols, modes, boxes, graph.batch, windows, graph.num_graphs, size, ink)
         return placed
 
