@@ -14,7 +14,7 @@ COMMANDS = {
     "generate": ("hmeg.cli.generate", "LaTeX -> images of handwriting, with labels."),
     "graph": ("hmeg.cli.graph", "Show or convert symbol graphs (LaTeX, MathML, InkML, label graphs)."),
     "data": ("hmeg.cli.data", "Prepare training data from handwriting archives."),
-    "train": ("hmeg.cli.train", "Train the layout generator or the image model."),
+    "train": ("hmeg.cli.train", "Train the layout generator, the image model, a recogniser."),
     "export": ("hmeg.cli.export", "Networks as files for other runtimes."),
     "evaluate": ("hmeg.cli.evaluate", "Measure images, layouts and recognition."),
     "info": ("hmeg.cli.info", "Version, build, backends and weights."),
