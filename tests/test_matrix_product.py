@@ -6,6 +6,7 @@ import pytest
 import torch
 from targets import target
 
+from hmeg.backends.cpu.launcher import Launcher
 from hmeg.backends.cpu.matrix_product import Products
 
 AMX = 3  # its position among the variants
@@ -14,7 +15,7 @@ AMX = 3  # its position among the variants
 @pytest.fixture
 def products() -> Products:
     target("cpu-amx")
-    return Products(AMX, by_matrix_unit=True)
+    return Products(Launcher(AMX), by_matrix_unit=True)
 
 
 SHAPES = [(1, 1, 1), (33, 7, 65), (64, 96, 32), (70, 1, 5), (1, 40, 1), (130, 513, 100)]
@@ -35,6 +36,11 @@ def test_products(products: Products, shape: tuple[int, int, int], transposed: s
     before = onto.clone()
     added = products.mm(a, b, onto=onto)
     assert added is onto
+    wide = torch.zeros(rows, columns + 3)
+    assert products.mm(a, b, out=wide[:, 2:-1]).data_ptr() == wide[:, 2:].data_ptr()
+    assert (wide[:, 2:-1].double() - want).abs().max() < 2e-6 * size
+    assert not wide[:, :2].any()
+    assert not wide[:, -1].any()
     assert (added.double() - want - before).abs().max() < 2e-6 * size
 
 
@@ -59,7 +65,7 @@ def test_threads_do_not_matter(products: Products, threads: int, monkeypatch: py
 def test_without_it_torch_multiplies() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b, bias = (torch.randn(shape, generator=generator) for shape in ((5, 6), (6, 7), (7,)))
-    ordinary = Products(0, by_matrix_unit=False)
+    ordinary = Products(Launcher(0), by_matrix_unit=False)
     assert torch.equal(ordinary.mm(a, b), torch.mm(a, b))
     assert torch.equal(ordinary.mm(a, b, bias), torch.addmm(bias, a, b))
     assert torch.equal(ordinary.mm(a, b, onto=torch.ones(5, 7)), torch.ones(5, 7).addmm_(a, b))
@@ -67,4 +73,4 @@ def test_without_it_torch_multiplies() -> None:
 
 def test_a_variant_without_one_refuses() -> None:
     with pytest.raises(ValueError, match="this CPU variant has no matrix unit"):
-        Products(0, by_matrix_unit=True).mm(torch.ones(2, 2), torch.ones(2, 2))
+        Products(Launcher(0), by_matrix_unit=True).mm(torch.ones(2, 2), torch.ones(2, 2))

@@ -110,7 +110,7 @@ def test_torch_may_use_the_matrix_unit_in_between(amx: Target) -> None:
 
 
 def test_parts_are_checked(amx: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hmeg.backends.cpu.triple_message.float32_parts", lambda: 4)
+    monkeypatch.setattr("hmeg.backends.cpu.matrix_product.float32_parts", lambda: 4)
     given = problem(2, complete([2]))
     with pytest.raises(ValueError, match="in one, two or three parts"):
         given.run(cast(given.tensors, torch.float32, "cpu"), "cpu-amx")

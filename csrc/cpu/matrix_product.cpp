@@ -52,8 +52,8 @@ int64_t hmeg_cpu_matrix_product_workspace(int64_t depth, int64_t columns, int64_
 }
 
 const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row,
-                                    int64_t b_column, float* out, int64_t rows, int64_t depth, int64_t columns,
-                                    int64_t add, void* memory, int64_t parts, int64_t threads, int64_t variant) {
+                                    int64_t b_column, float* out, int64_t out_row, int64_t rows, int64_t depth,
+                                    int64_t columns, int64_t add, void* memory, int64_t parts, int64_t threads, int64_t variant) {
   using namespace hmeg::cpu;
   return message_of([&] {
     check(parts, variant);
@@ -73,11 +73,11 @@ const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_col
       for (int64_t item = begin; item < end; ++item) {
         const int64_t row = item * kBlock, count = std::min(kBlock, rows - row);
         hmeg::amx::pack_rows(parts, a + row * a_row, a_row, a_column, count, depth, left, factor / 2);
-        hmeg::amx::multiply_rows(parts, add != 0, left, plan.right, count, depth, columns, out + row * columns);
+        hmeg::amx::multiply_rows(parts, add != 0, left, plan.right, count, depth, columns, out + row * out_row, out_row);
       }
     });
 #else
-    (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)rows, (void)depth;
+    (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows, (void)depth;
     (void)columns, (void)add, (void)memory, (void)threads;
 #endif
   });

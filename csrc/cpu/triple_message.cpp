@@ -199,7 +199,7 @@ struct ForwardPass : Pass<Engine> {
             HMEG_VARIANT_CALL(engine.variant, triple_message_pool, engine.layer, tile, to, item, part, made);
           }
         } else {  // edges by halves, so that work comes in pieces of about the same size
-          const int64_t half = rounded_up(divided_up(tile.edges, 2), engine.depth());
+          const int64_t half = rounded_up(divided_up(tile.edges, 2), engine.together());
           const int64_t edge_panel = (item - node_panels()) / 2, panel = 2 * node_panels() + edge_panel;
           const int64_t from = (item - node_panels()) % 2 * half, end = std::min(from + half, tile.edges);
           if (from >= end) return;

@@ -29,6 +29,7 @@ struct AmxEngine {
   static int64_t capacity(const EdgeTiles& tiles) { return rounded_up(tiles.capacity, amx::kMessageBlock); }
   int64_t width() const { return amx::kMessageWidth; }
   int64_t depth() const { return amx::kMessageChunk; }
+  int64_t together() const { return amx::kMessageBlock; }  // edges that a product takes at once
 
  protected:
   static int64_t blocks(int64_t count) { return divided_up(count, amx::kMessageBlock); }

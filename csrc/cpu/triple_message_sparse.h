@@ -79,6 +79,7 @@ struct SparseEngine {
   }
   int64_t width() const { return sizes.width; }
   int64_t depth() const { return sizes.depth; }
+  int64_t together() const { return 2; }  // edges that a product takes at once
 
   void hidden(int64_t begin, int64_t end, int64_t /*worker*/) const {
     HMEG_VARIANT_CALL(variant, triple_message_hidden, layer, tile, begin, end);

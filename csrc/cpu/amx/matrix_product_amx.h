@@ -17,8 +17,8 @@ void pack_columns(int64_t parts, const float* from, int64_t by_row, int64_t by_c
 void pack_rows(int64_t parts, const float* from, int64_t by_row, int64_t by_column, int64_t rows, int64_t depth,
                uint16_t* to, int64_t step);
 
-// out (rows, columns) = (add ? out : 0) + left right, 32 rows or less.
+// out (rows, columns), rows out_row apart, = (add ? out : 0) + left right, 32 rows or less.
 void multiply_rows(int64_t parts, bool add, const uint16_t* left, const uint16_t* right, int64_t rows, int64_t depth,
-                   int64_t columns, float* out);
+                   int64_t columns, float* out, int64_t out_row);
 
 }  // namespace hmeg::amx

@@ -34,3 +34,10 @@ class Launcher:
         """Memory that the kernel of an entry point asks for; ``<entry>_workspace`` tells how much."""
         size = entry_point(self._entries, f"{entry}_workspace")
         return torch.empty(size(*arguments, torch.get_num_threads()), dtype=torch.uint8)
+
+    def matrix_product(self, a: Tensor, b: Tensor, out: Tensor, add: bool, parts: int) -> None:
+        """out (M, N), rows of neighbours, = a (M, K) times b (K, N), or that added; see csrc/matrix_product.h."""
+        (rows, depth), columns = a.shape, b.shape[1]
+        workspace = self._workspace("matrix_product", depth, columns, parts, self._variant)
+        self._run("matrix_product", a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(), out.data_ptr(),
+                  out.stride(0), rows, depth, columns, int(add), workspace.data_ptr(), parts)  # fmt: skip

@@ -16,32 +16,35 @@ def float32_parts() -> int:
     return {"bf16": 1, "tf32": 2}.get(precision, 3)
 
 
-class Products(Launcher):
-    """Products of one call of an operator.
+class Products:
+    """Products of one call of an operator, whose launcher this is.
 
     by_matrix_unit  whether float32 tensors are multiplied by it; else by torch
     """
 
-    def __init__(self, variant: int, by_matrix_unit: bool) -> None:
-        super().__init__(variant)
-        self._parts = float32_parts() if by_matrix_unit else 0
+    def __init__(self, launcher: Launcher, by_matrix_unit: bool) -> None:
+        self._launcher = launcher
+        self.by_matrix_unit = by_matrix_unit
+        self.parts = float32_parts() if by_matrix_unit else 3
 
-    def mm(self, a: Tensor, b: Tensor, bias: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+    def mm(
+        self, a: Tensor, b: Tensor, bias: Tensor | None = None, onto: Tensor | None = None, out: Tensor | None = None
+    ) -> Tensor:
         """a (M, K) times b (K, N), either of them transposed or not.
 
         bias  (N,): added to every row
-        onto  (M, N), contiguous: added to in place, and returned
+        onto  (M, N) with rows of neighbours: added to in place, and returned
+        out   (M, N) with rows of neighbours: written to, and returned
         """
-        if not self._parts:
+        if not self.by_matrix_unit:
             if onto is not None:
                 return onto.addmm_(a, b)
-            return torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
-        (rows, depth), columns = a.shape, b.shape[1]
+            return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
         a, b = (t if 1 in t.stride() else t.contiguous() for t in (a, b))
-        out = onto
-        if out is None:
-            out = a.new_empty((rows, columns)) if bias is None else bias.repeat(rows, 1)
-        workspace = self._workspace("matrix_product", depth, columns, self._parts, self._variant)
-        self._run("matrix_product", a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(), out.data_ptr(), rows, depth,
-                  columns, int(onto is not None or bias is not None), workspace.data_ptr(), self._parts)  # fmt: skip
-        return out
+        result = onto if out is None else out
+        if result is None:
+            result = a.new_empty((len(a), b.shape[1]))
+        if bias is not None:
+            result.copy_(bias)
+        self._launcher.matrix_product(a, b, result, onto is not None or bias is not None, self.parts)
+        return result

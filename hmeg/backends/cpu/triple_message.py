@@ -23,7 +23,7 @@ from torch import Tensor
 from ..edges import check_edges, sign_words
 from ..pointers import DTYPE_CODES
 from .launcher import Launcher
-from .matrix_product import Products, float32_parts
+from .matrix_product import Products
 
 
 class TripleMessage(Launcher):
@@ -33,15 +33,15 @@ class TripleMessage(Launcher):
         return_edges: bool, keep: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
-        products, parts = self._products(x, edges), float32_parts()
+        products = self._products(x, edges)
         layer = _EdgeLayer(products, x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
         b2 = b2.contiguous()
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
-        workspace = self._edge_workspace("forward", layer, parts)
+        workspace = self._edge_workspace("forward", layer, products.parts)
         self._run(
             "triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
-            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes, parts,
+            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes, products.parts,
         )  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, structure, x))
@@ -55,7 +55,7 @@ class TripleMessage(Launcher):
         return_edges: bool,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         (nodes, channels), (out, hidden), edges = x.shape, w4.shape, edge_index.shape[1]
-        products, parts = self._products(x, edges), float32_parts()
+        products = self._products(x, edges)
         grad_pooled, *for_node_weights = _node_gradients(products, grad_x, new_x, pooled, w3, b3, w4)
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, structure, x))
@@ -68,11 +68,11 @@ class TripleMessage(Launcher):
         for_w2 = x.new_empty((len(w2), row)) if edges else x.new_zeros((len(w2), row))
         for_w1_edge = x.new_empty((channels, row)) if edges else x.new_zeros((channels, row))
         for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
-        workspace = self._edge_workspace("backward", layer, parts)
+        workspace = self._edge_workspace("backward", layer, products.parts)
         self._run("triple_message_backward", *layer.inputs, *layer.indices, grad_pooled.data_ptr(),
                   grad_edge_attr.data_ptr(), signs.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
                   0 if by_type is None else by_type.data_ptr(), for_edge_attr.data_ptr(), for_w1_edge.data_ptr(),
-                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes, parts)  # fmt: skip
+                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes, products.parts)  # fmt: skip
         if not return_edges:
             for_w2[hidden : hidden + out] = 0
         for_w1 = x.new_empty((hidden, 3 * channels))
@@ -82,8 +82,8 @@ class TripleMessage(Launcher):
         else:
             torch.mm(by_type, layer.for_edge, out=for_edge_attr)
             torch.mm(by_type.T, edge_attr, out=for_edge)
-        for_subject.copy_(products.mm(by_subject.T, x))
-        for_object.copy_(products.mm(by_object.T, x))
+        products.mm(by_subject.T, x, out=for_subject)
+        products.mm(by_object.T, x, out=for_object)
         for_x = products.mm(by_object, layer.for_object, onto=products.mm(by_subject, layer.for_subject))
         for_w2 = for_w2[:, :hidden].contiguous()
         return for_x, for_edge_attr, for_w1, by_subject.sum(dim=0), for_w2, for_b2, *for_node_weights
@@ -91,7 +91,7 @@ class TripleMessage(Launcher):
     def _products(self, x: Tensor, edges: int) -> Products:
         """By the matrix unit where the kernels go by it: then no result depends on the number of threads."""
         chosen = self._entries.triple_message_by_matrix_unit(DTYPE_CODES[x.dtype], edges, self._variant)
-        return Products(self._variant, bool(chosen))
+        return Products(self, bool(chosen))
 
     def _edge_workspace(self, direction: str, layer: _EdgeLayer, parts: int) -> Tensor:
         code, (edges, channels, hidden, out, *_) = layer.inputs[0], layer.sizes
