@@ -50,7 +50,7 @@ class LoopConfig:
     matmul_precision: str = setting(
         "highest",
         "Of float32 matrix products, as torch.set_float32_matmul_precision has it: medium multiplies in bfloat16,"
-        " high in TF32 where the device can.",
+        " high in TF32 (a GPU) or in 17 bits (a CPU with AMX, layouts only), where the device can.",
         ("highest", "high", "medium"),
     )
     seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
