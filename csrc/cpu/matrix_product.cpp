@@ -53,7 +53,8 @@ int64_t hmeg_cpu_matrix_product_workspace(int64_t depth, int64_t columns, int64_
 
 const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row,
                                     int64_t b_column, float* out, int64_t out_row, int64_t rows, int64_t depth,
-                                    int64_t columns, int64_t add, void* memory, int64_t parts, int64_t threads, int64_t variant) {
+                                    int64_t columns, int64_t add, void* memory, int64_t parts, int64_t threads,
+                                    int64_t variant) {
   using namespace hmeg::cpu;
   return message_of([&] {
     check(parts, variant);
@@ -64,8 +65,9 @@ const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_col
     parallel_for(blocks_of(columns), 1, threads, [&](int64_t begin, int64_t end, int64_t) {
       for (int64_t item = begin; item < end; ++item) {
         const int64_t column = item * kBlock;
-        hmeg::amx::pack_columns(parts, b + column * b_column, b_row, b_column, depth, std::min(kBlock, columns - column),
-                          plan.right + item * factor, factor / 2);
+        const int64_t count = std::min(kBlock, columns - column);
+        hmeg::amx::pack_columns(parts, b + column * b_column, b_row, b_column, depth, count,
+                                plan.right + item * factor, factor / 2);
       }
     });
     parallel_for(blocks_of(rows), 1, threads, [&](int64_t begin, int64_t end, int64_t worker) {
@@ -73,12 +75,13 @@ const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_col
       for (int64_t item = begin; item < end; ++item) {
         const int64_t row = item * kBlock, count = std::min(kBlock, rows - row);
         hmeg::amx::pack_rows(parts, a + row * a_row, a_row, a_column, count, depth, left, factor / 2);
-        hmeg::amx::multiply_rows(parts, add != 0, left, plan.right, count, depth, columns, out + row * out_row, out_row);
+        hmeg::amx::multiply_rows(parts, add != 0, left, plan.right, count, depth, columns, out + row * out_row,
+                                 out_row);
       }
     });
 #else
-    (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows, (void)depth;
-    (void)columns, (void)add, (void)memory, (void)threads;
+    (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows;
+    (void)depth, (void)columns, (void)add, (void)memory, (void)threads;
 #endif
   });
 }

@@ -29,8 +29,8 @@ void wait_a_little(int64_t times);
 
 // Phases one after the other, each of items in any order; returns when all is done. make() gives every thread an object
 // of its own with
-//     int64_t items(int64_t phase)                              how many items a phase has; called for 0, 1, 2 and so on
-//     void run(int64_t phase, int64_t item, int64_t worker)     does one of them; must not throw
+//     int64_t items(int64_t phase)                           how many items a phase has; called for 0, 1, 2 and so on
+//     void run(int64_t phase, int64_t item, int64_t worker)  does one of them; must not throw
 // A phase begins when all items of the one before are done, whoever did them: a thread that the system has put aside
 // holds nobody up unless it is in the middle of an item. (At the end of parallel_for every thread has to be waited for.
 // Beside another process on the same cores that can take ten times as long as the work.)

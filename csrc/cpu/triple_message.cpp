@@ -1,6 +1,6 @@
 // triple_message on the CPU, all that is done per edge. Edges go by in tiles; of each, work is shared out by chunks of
-// edges, by panels of columns or by both, such that nobody else writes there at the time. Sums over edges are taken by the owner of
-// their columns in the order of the edges, so results do not depend on the number of threads.
+// edges, by panels of columns or by both, such that nobody else writes there at the time. Sums over edges are taken by
+// the owner of their columns in the order of the edges, so results do not depend on the number of threads.
 //
 // How products are taken is up to an engine: triple_message_sparse.h, triple_message_amx.h.
 #include "triple_message.h"
@@ -113,8 +113,8 @@ void start_tile(Engine& engine, const MessageGiven& given, const EdgeTiles& tile
   tile.edge_attr = given.type == nullptr ? edge_attr + begin * given.channels : nullptr;
 }
 
-// What a thread does of a pass: first weights are packed, then there are three phases for every tile. Each thread has an
-// engine of its own, which knows the tile that the thread is at.
+// What a thread does of a pass: first weights are packed, then there are three phases for every tile. Each thread has
+// an engine of its own, which knows the tile that the thread is at.
 template <typename Engine>
 struct Pass {
   using T = typename Engine::Scalar;

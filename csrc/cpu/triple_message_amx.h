@@ -48,8 +48,8 @@ struct AmxEngine {
     if (!shape.types) factors.w1 = factor(workspace, blocks(shape.hidden), blocks(shape.channels));
   }
 
-  // A matrix B (rows, columns) with B[j, w] = from[j * by_row + w * by_column], and where it lies as a right factor: from
-  // `to` on, `depth` blocks deep, beginning with block `first` of its depth.
+  // A matrix B (rows, columns) with B[j, w] = from[j * by_row + w * by_column], and where it lies as a right factor:
+  // from `to` on, `depth` blocks deep, beginning with block `first` of its depth.
   struct Packing {
     const float* from;
     int64_t by_row, by_column, rows, columns;

@@ -1,9 +1,9 @@
 // Products of float32 matrices by the processor's matrix unit (AMX), which multiplies bfloat16 and adds in float32.
 //
 // A float32 has 24 bits of mantissa, a bfloat16 has 8 and a sign: in three parts, each the nearest to what is left, a
-// number is their sum, to the last bit unless it is below 2^-100. Of the nine products of two such sums, six reach 2^-24
-// of the result: with those a product is as exact as float32's own. Two parts and three products give 17 bits, one part
-// is bfloat16. Numbers above 3.38e38 count as infinite.
+// number is their sum, to the last bit unless it is below 2^-100. Of the nine products of two such sums, six reach
+// 2^-24 of the result: with those a product is as exact as float32's own. Two parts and three products give 17 bits,
+// one part is bfloat16. Numbers above 3.39e38 count as infinite.
 //
 // Tiles are 1 KB: 16 rows of 32 numbers of a left factor; of a right one 32 rows of 16 columns, rows in pairs that lie
 // side by side. So one is the other's transpose, taken by words of 32 bits. A factor lies as
@@ -160,8 +160,8 @@ inline void transpose_tile(const Part* from, Part* to) {
   _tile_dpbf16ps(2, 5, 6);   \
   _tile_dpbf16ps(3, 5, 7)
 
-// out (32, 32), rows `step` apart, = (add ? out : 0) + left right, of `depth` blocks. Two blocks of rows and of columns,
-// left_step and right_step from the first to the second. Needs TileRegisters.
+// out (32, 32), rows `step` apart, = (add ? out : 0) + left right, of `depth` blocks. Two blocks of rows and of
+// columns, left_step and right_step from the first to the second. Needs TileRegisters.
 template <int kParts>
 inline void multiply_block(bool add, const Part* left, int64_t left_step, const Part* right, int64_t right_step,
                            int64_t depth, float* out, int64_t step) {

@@ -30,7 +30,9 @@ inline Output output_of(const MessageLayer<float>& layer, const MessageTile<floa
                         const MessageGrad<float>& grad, int64_t part) {
   const int64_t width = layer.hidden, blocks = blocks_of(width);
   if (part == 0) return {grad.grad_pooled, tile ? tile->subject : nullptr, width, 0, 0, 0, 0};
-  if (part == 1) return {grad.grad_pooled, tile ? tile->object : nullptr, width, width, blocks, blocks, layer.object_row};
+  if (part == 1) {
+    return {grad.grad_pooled, tile ? tile->object : nullptr, width, width, blocks, blocks, layer.object_row};
+  }
   return {grad.grad_edges, nullptr, layer.out, 2 * width, 2 * blocks, 2 * blocks, width};
 }
 
@@ -91,7 +93,8 @@ void outputs(const MessageLayer<float>& layer, const MessageFactors& factors, in
              int64_t end, float* to) {
   const int64_t width = layer.hidden, depth = blocks_of(width), across = depth * kParts * kTile;
   const int64_t node_panels = panels_of(width), part = panel < 2 * node_panels ? panel / node_panels : 2;
-  const int64_t columns = smaller(kMessageWidth, (part < 2 ? width : layer.out) - (panel - part * node_panels) * kMessageWidth);
+  const int64_t first = (panel - part * node_panels) * kMessageWidth;
+  const int64_t columns = smaller(kMessageWidth, (part < 2 ? width : layer.out) - first);
   const Part* const w2 = factors.w2 + panel * (kMessageWidth / kSide) * across;
   const TileRegisters registers;
   for (int64_t e = begin; e < end; e += kBlock) {
@@ -130,7 +133,8 @@ void unpool(const MessageLayer<float>& layer, const MessageTile<float>& tile, co
           high_sum += high;
           split_row<kParts>(low, high, row);
         }
-        keep_left<kParts>(to, across, factors.grad_columns + 2 * block * along + first / kBlock * kParts * kTile, along);
+        keep_left<kParts>(to, across,
+                          factors.grad_columns + 2 * block * along + first / kBlock * kParts * kTile, along);
       }
       float* const sums = grad.product_sums + chunk * (2 * width + layer.out) + output.column + column;
       _mm512_mask_storeu_ps(sums, first_lanes(output.width - column), low_sum);
