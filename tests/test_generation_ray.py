@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -57,11 +60,46 @@ def job(tmp_path_factory):
     return ["--input", folder / "formulas.txt", "--weights", weights, "--size", 64, "--count", 3, "--shard-size", 20]
 
 
+def where(cluster, engine):
+    return {"ray": ["--engine", "ray", "--ray-address", cluster.address], "local": ["--device", "cpu"]}[engine]
+
+
+# hmeg generate in a process of its own, which sends itself the signal named first when it has written 25 samples.
+STOPPED = """
+import os, signal, sys
+import torch
+from hmeg.cli.generate import command
+from hmeg.generation.run import Run
+
+write, written = Run.write, []
+
+def counting(self, sample, encoded):
+    write(self, sample, encoded)
+    written.append(sample.index)
+    if len(written) == 25:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have left it ignored
+    torch.set_num_threads(1)
+    Run.write = counting
+    command(sys.argv[2:])
+"""
+
+
+def told_to_stop(signal_name, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "stopped.py"
+        script.write_text(STOPPED)
+        call = [sys.executable, script, signal_name, *map(str, arguments)]
+        return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=120)
+
+
 @pytest.fixture
 def generate(cluster):
     def run(*arguments, engine="ray"):
-        where = {"ray": ["--engine", "ray", "--ray-address", cluster.address], "local": ["--device", "cpu"]}[engine]
-        return CliRunner().invoke(command, [str(a) for a in (*arguments, *where)])
+        return CliRunner().invoke(command, [str(a) for a in (*arguments, *where(cluster, engine))])
 
     return run
 
@@ -136,24 +174,11 @@ def test_one_engine_goes_on_where_the_other_was_stopped(generate, cluster, job, 
     assert generate(*job, "--out", tmp_path / "whole", engine="local").exit_code == 0
     stopped = [*job, "--out", tmp_path / "stopped"]
 
-    # a parent in the background may have left SIGINT ignored
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with monkeypatch.context() as patch:
-            after_samples(patch, 25, lambda: os.kill(os.getpid(), signal.SIGINT))
-            assert generate(*stopped, engine="local").exit_code == 1
-    finally:
-        signal.signal(signal.SIGINT, inherited)
-    assert len(list((tmp_path / "stopped").glob("*.images"))) == 1
-
-    handler = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patch:
-        after_samples(patch, 25, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        result = generate(*stopped)
-    assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: interrupted")
-    assert len(list((tmp_path / "stopped").glob("*.images"))) == 2
-    assert signal.getsignal(signal.SIGTERM) == handler
+    for signal_name, engine, finished in (("SIGINT", "local", 1), ("SIGTERM", "ray", 2)):
+        result = told_to_stop(signal_name, *stopped, *where(cluster, engine))
+        assert result.returncode == 1, result.stderr
+        assert result.stderr.splitlines()[-1].startswith("Error: interrupted")
+        assert len(list((tmp_path / "stopped").glob("*.images"))) == finished
     assert all_gone(cluster)
 
     result = generate(*stopped, engine="local")
