@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -184,6 +185,30 @@ def test_one_engine_goes_on_where_the_other_was_stopped(generate, cluster, job, 
     result = generate(*stopped, engine="local")
     assert result.exit_code == 0, result.output
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_nothing_reads_any_more_when_ray_is_shut_down(generate, job, tmp_path, monkeypatch):
+    """A thread of Ray Data that ends in that moment may take the whole process with it."""
+    import ray
+
+    shutdown, others, left = ray.shutdown, set(threading.enumerate()), []
+
+    def watched():
+        left.extend(thread.name for thread in set(threading.enumerate()) - others)
+        shutdown()
+
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray, "shutdown", watched)
+    after_samples(monkeypatch, 25, stop)
+    handler = signal.getsignal(signal.SIGTERM)
+    result = generate(*job, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: interrupted")
+    # Ray Data leaves the first waiting for ever, Ray ends two itself, and the last one draws the progress bar.
+    assert set(left) - {"Prefetcher", "ray_listen_error_messages", "PythonGCThread", "tqdm_monitor"} == set()
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_actor_that_has_no_room(generate, job, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +25,9 @@ from .cluster import Cluster, ClusterError
 
 if TYPE_CHECKING:
     import ray
+
+READING_THREADS = ("iter_threaded", "StreamingExecutor")  # how their names begin
+THREADS_SECONDS = 30  # they take a fraction of a second, if nothing is stuck
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def _results(
     )
     rows_out = cast("Generator[dict[str, Any], None, None]", iter(dataset.iter_rows()))
     try:
-        with contextlib.closing(rows_out) as results:
+        with _outliving_its_threads(), contextlib.closing(rows_out) as results:
             for row in results:
                 result: DrawnBlock = unpacked(row["block"])
                 if result.problem is not None:
@@ -143,6 +148,23 @@ def _results(
                 yield result
     except ray.exceptions.RayError as error:
         raise ClusterError(_in_words(error)) from error
+
+
+@contextlib.contextmanager
+def _outliving_its_threads() -> Iterator[None]:
+    """Waits at the end for the threads in which Ray Data reads meanwhile.
+
+    They notice a moment after an iteration was closed that it is over, and what they drop then talks to Ray. If Ray is
+    being shut down in that moment it ends the whole process, with status 1 and without a word.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + THREADS_SECONDS
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith(READING_THREADS):
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Worker:
