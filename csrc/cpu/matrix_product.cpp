@@ -8,6 +8,7 @@
 #include "cpu/workspace.h"
 
 #ifdef HMEG_WITH_AMX
+#include "cpu/amx/factors.h"
 #include "cpu/amx/matrix_product_amx.h"
 #endif
 
@@ -15,18 +16,49 @@ namespace hmeg::cpu {
 namespace {
 
 #ifdef HMEG_WITH_AMX
-constexpr int64_t kBlock = amx::kProductBlock;
+constexpr int64_t kBlock = amx::kFactorBlock;
 
 int64_t blocks_of(int64_t count) { return (count + kBlock - 1) / kBlock; }
 
 // A factor of 32 rows or columns.
-int64_t numbers_of(int64_t depth, int64_t parts) { return 2 * blocks_of(depth) * parts * amx::kProductNumbers; }
+int64_t numbers_of(int64_t depth, int64_t parts) { return 2 * blocks_of(depth) * parts * amx::kFactorNumbers; }
 
 struct Plan {
   uint16_t *right, *left;  // B; 32 rows of A for every thread
   Plan(Workspace& workspace, int64_t depth, int64_t columns, int64_t parts, int64_t threads)
       : right(workspace.take<uint16_t>(blocks_of(columns) * numbers_of(depth, parts))),
         left(workspace.take<uint16_t>(threads * numbers_of(depth, parts))) {}
+};
+
+struct Matrix {
+  const float* numbers;
+  int64_t by_row, by_column;
+};
+
+// First B is packed, then 32 rows of A at a time are packed and multiplied.
+struct Work {
+  Matrix a, b;
+  float* out;
+  int64_t out_row, rows, depth, columns;
+  bool add;
+  int64_t parts;
+  Plan plan;
+
+  int64_t items(int64_t phase) const { return blocks_of(phase == 0 ? columns : rows); }
+
+  void run(int64_t phase, int64_t item, int64_t worker) const {
+    const int64_t factor = numbers_of(depth, parts), first = item * kBlock;
+    if (phase == 0) {
+      amx::pack(parts, amx::Side::kRight, b.numbers + first * b.by_column, b.by_row, b.by_column, depth,
+                std::min(kBlock, columns - first), plan.right + item * factor, factor / 2);
+      return;
+    }
+    const int64_t count = std::min(kBlock, rows - first);
+    uint16_t* const left = plan.left + worker * factor;
+    amx::pack(parts, amx::Side::kLeft, a.numbers + first * a.by_row, a.by_column, a.by_row, depth, count, left,
+              factor / 2);
+    amx::multiply_rows(parts, add, left, plan.right, count, depth, columns, out + first * out_row, out_row);
+  }
 };
 #endif
 
@@ -61,23 +93,8 @@ const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_col
 #ifdef HMEG_WITH_AMX
     Workspace workspace(memory);
     const Plan plan(workspace, depth, columns, parts, threads);
-    const int64_t factor = numbers_of(depth, parts);
-    parallel_for(blocks_of(columns), 1, threads, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t column = item * kBlock;
-        const int64_t count = std::min(kBlock, columns - column);
-        hmeg::amx::pack_columns(parts, b + column * b_column, b_row, b_column, depth, count,
-                                plan.right + item * factor, factor / 2);
-      }
-    });
-    parallel_for(blocks_of(rows), 1, threads, [&](int64_t begin, int64_t end, int64_t worker) {
-      uint16_t* const left = plan.left + worker * factor;
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t row = item * kBlock, count = std::min(kBlock, rows - row);
-        hmeg::amx::pack_rows(parts, a + row * a_row, a_row, a_column, count, depth, left, factor / 2);
-        hmeg::amx::multiply_rows(parts, add != 0, left, plan.right, count, depth, columns, out + row * out_row,
-                                 out_row);
-      }
+    parallel_phases(2, threads, [&] {
+      return Work{{a, a_row, a_column}, {b, b_row, b_column}, out, out_row, rows, depth, columns, add != 0, parts, plan};
     });
 #else
     (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows;

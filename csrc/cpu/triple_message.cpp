@@ -19,12 +19,6 @@
 namespace hmeg::cpu {
 namespace {
 
-// What a call does: the engine that multiplies, and the number of bfloat16 parts of a float32 where it is AMX's.
-struct Way {
-  Variant variant;
-  int64_t parts;
-};
-
 template <typename T>
 struct Results {
   T *pooled, *new_edges;
@@ -34,60 +28,53 @@ struct Results {
 // Edges from which on it pays to make factors for a matrix unit, unless it is asked for by name. W2's take 3.5 MB.
 constexpr int64_t kAmxEdges = 1024;
 
-Way way_of(int64_t variant, int64_t parts, int64_t edges) {
+MessageWay way_of(int64_t variant, int64_t parts, int64_t edges) {
   if (parts < 1 || parts > 3) throw std::invalid_argument("a float32 is multiplied in one, two or three parts");
   const Variant chosen = checked_variant(variant);
   return {variant == kBest && chosen == kAmx && edges < kAmxEdges ? kAvx512 : chosen, parts};
 }
-
-// Whether a thread makes outputs of one panel and pools them, or all make them by ranges of edges, because there are
-// more threads than panels.
-bool by_ranges(int64_t threads, int64_t hidden, int64_t width) { return threads > divided_up(hidden, width); }
 
 // Memory of W2's outputs.
 template <typename Engine>
 typename Engine::Scalar* take_outputs(Workspace& workspace, const Engine& engine, const MessageShape& shape,
                                       const EdgeTiles& tiles) {
   const int64_t panels = 2 * divided_up(shape.hidden, engine.width()) + divided_up(shape.out, engine.width());
-  const int64_t count = by_ranges(shape.threads, shape.hidden, engine.width()) ? panels : shape.threads;
+  const int64_t count = by_ranges(shape, engine.width()) ? panels : shape.threads;
   return workspace.take<typename Engine::Scalar>(count * Engine::capacity(tiles) * engine.width());
 }
 
-// Calls body(engine, tiles, outputs) with the engine of the forward pass, its memory taken from `workspace`, and body
-// (engine, tiles) with that of the backward pass.
-template <typename T, typename Body>
-void with_forward(Way way, Workspace& workspace, const MessageShape& shape, Body body) {
-#ifdef HMEG_WITH_AMX
-  if constexpr (std::is_same_v<T, float>) {
-    if (way.variant == kAmx) {
-      const EdgeTiles tiles(shape.edges, AmxForward::kTile);
-      AmxForward engine(workspace, shape, tiles, way.parts);
-      return body(engine, tiles, take_outputs(workspace, engine, shape, tiles));
-    }
-  }
-#endif
-  using Engine = SparseForward<T>;
+// Calls body(engine, tiles) with an engine whose memory is taken from `workspace`.
+template <typename Engine, typename Body>
+void with(MessageWay way, Workspace& workspace, const MessageShape& shape, Body body) {
   const EdgeTiles tiles(shape.edges, Engine::kTile);
-  const int64_t width = SparseSizes<T>(way.variant).width;
-  Engine engine(way.variant, workspace, shape, tiles, by_ranges(shape.threads, shape.hidden, width));
-  body(engine, tiles, take_outputs(workspace, engine, shape, tiles));
+  Engine engine(way, workspace, shape, tiles);
+  body(engine, tiles);
 }
 
-template <typename T, typename Body>
-void with_backward(Way way, Workspace& workspace, const MessageShape& shape, Body body) {
+struct Forward {
+  template <typename T>
+  using Sparse = SparseForward<T>;
+#ifdef HMEG_WITH_AMX
+  using Amx = AmxForward;
+#endif
+};
+
+struct Backward {
+  template <typename T>
+  using Sparse = SparseBackward<T>;
+#ifdef HMEG_WITH_AMX
+  using Amx = AmxBackward;
+#endif
+};
+
+template <typename Direction, typename T, typename Body>
+void with_engine(MessageWay way, Workspace& workspace, const MessageShape& shape, Body body) {
 #ifdef HMEG_WITH_AMX
   if constexpr (std::is_same_v<T, float>) {
-    if (way.variant == kAmx) {
-      const EdgeTiles tiles(shape.edges, AmxBackward::kTile);
-      AmxBackward engine(workspace, shape, tiles, way.parts);
-      return body(engine, tiles);
-    }
+    if (way.variant == kAmx) return with<typename Direction::Amx>(way, workspace, shape, body);
   }
 #endif
-  using Engine = SparseBackward<T>;
-  const EdgeTiles tiles(shape.edges, Engine::kTile);
-  Engine engine(way.variant, workspace, shape, tiles);
-  body(engine, tiles);
+  with<typename Direction::template Sparse<T>>(way, workspace, shape, body);
 }
 
 template <typename Engine>
@@ -155,11 +142,8 @@ struct ForwardPass : Pass<Engine> {
   MessagePool<T> to{};
 
   ForwardPass(const Engine& with, const EdgeTiles& all, const MessageGiven& what, const Results<T>& into, T* memory,
-              int64_t threads)
-      : Base{with, all, what},
-        results(into),
-        outputs(memory),
-        ranged(by_ranges(threads, what.hidden, with.width())) {}
+              bool by_ranges)
+      : Base{with, all, what}, results(into), outputs(memory), ranged(by_ranges) {}
 
   int64_t node_panels() const { return divided_up(given.hidden, engine.width()); }
   int64_t edge_panels() const { return divided_up(given.out, engine.width()); }
@@ -297,10 +281,12 @@ int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, 
                                                   int64_t threads) {
   using namespace hmeg::cpu;
   Workspace workspace;
-  const Way way = way_of(variant, parts, edges);
+  const MessageWay way = way_of(variant, parts, edges);
+  const MessageShape shape{edges, channels, hidden, out, types != 0, threads};
   with_scalar_type(dtype, [&](auto zero) {
-    with_forward<decltype(zero)>(way, workspace, {edges, channels, hidden, out, types != 0, threads},
-                                 [](auto&, const EdgeTiles&, const void*) {});
+    with_engine<Forward, decltype(zero)>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
+      take_outputs(workspace, engine, shape, tiles);
+    });
   });
   return workspace.bytes();
 }
@@ -310,10 +296,10 @@ int64_t hmeg_cpu_triple_message_backward_workspace(int64_t dtype, int64_t edges,
                                                    int64_t threads) {
   using namespace hmeg::cpu;
   Workspace workspace;
-  const Way way = way_of(variant, parts, edges);
+  const MessageWay way = way_of(variant, parts, edges);
+  const MessageShape shape{edges, channels, hidden, out, types != 0, threads};
   with_scalar_type(dtype, [&](auto zero) {
-    with_backward<decltype(zero)>(way, workspace, {edges, channels, hidden, out, types != 0, threads},
-                                  [](auto&, const EdgeTiles&) {});
+    with_engine<Backward, decltype(zero)>(way, workspace, shape, [](auto&, const EdgeTiles&) {});
   });
   return workspace.bytes();
 }
@@ -327,7 +313,8 @@ const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subj
                                             int64_t parts, int64_t threads, int64_t variant) {
   using namespace hmeg::cpu;
   return message_of([&] {
-    const Way way = way_of(variant, parts, edges);
+    const MessageWay way = way_of(variant, parts, edges);
+    const MessageShape shape{edges, channels, hidden, out, type != nullptr, threads};
     const MessageGiven given{from_subject, from_object, from_type, edge_attr, w1,  w2,      subject,   object,
                              type,         edges,       channels,  hidden,    out, w1_step, object_row};
     if (edges == 0) return;
@@ -335,14 +322,14 @@ const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subj
     with_scalar_type(dtype, [&](auto zero) {
       using T = decltype(zero);
       const Results<T> results{static_cast<T*>(pooled), static_cast<T*>(new_edges), signs};
-      with_forward<T>(way, workspace, {edges, channels, hidden, out, type != nullptr, threads},
-                      [&](auto& engine, const EdgeTiles& tiles, T* outputs) {
-                        give(engine, given, static_cast<const T*>(b2));
-                        using Engine = std::decay_t<decltype(engine)>;
-                        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
-                          return ForwardPass<Engine>(engine, tiles, given, results, outputs, threads);
-                        });
-                      });
+      with_engine<Forward, T>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
+        using Engine = std::decay_t<decltype(engine)>;
+        give(engine, given, static_cast<const T*>(b2));
+        T* const outputs = take_outputs(workspace, engine, shape, tiles);
+        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
+          return ForwardPass<Engine>(engine, tiles, given, results, outputs, by_ranges(shape, engine.width()));
+        });
+      });
     });
   });
 }
@@ -358,7 +345,8 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
                                              int64_t threads, int64_t variant) {
   using namespace hmeg::cpu;
   return message_of([&] {
-    const Way way = way_of(variant, parts, edges);
+    const MessageWay way = way_of(variant, parts, edges);
+    const MessageShape shape{edges, channels, hidden, out, type != nullptr, threads};
     const MessageGiven given{from_subject, from_object, from_type, edge_attr, w1,  w2,      subject,   object,
                              type,         edges,       channels,  hidden,    out, w1_step, object_row};
     const MessageGrads grads{grad_pooled, grad_edges,    signs,  for_subject, for_object,
@@ -367,14 +355,13 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
     Workspace workspace(memory);
     with_scalar_type(dtype, [&](auto zero) {
       using T = decltype(zero);
-      with_backward<T>(way, workspace, {edges, channels, hidden, out, type != nullptr, threads},
-                       [&](auto& engine, const EdgeTiles& tiles) {
-                         give(engine, given, static_cast<const T*>(nullptr));
-                         using Engine = std::decay_t<decltype(engine)>;
-                         parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
-                           return BackwardPass<Engine>(engine, tiles, given, grads);
-                         });
-                       });
+      with_engine<Backward, T>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
+        using Engine = std::decay_t<decltype(engine)>;
+        give(engine, given, static_cast<const T*>(nullptr));
+        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
+          return BackwardPass<Engine>(engine, tiles, given, grads);
+        });
+      });
     });
   });
 }

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "cpu/amx/matrix_product_amx.h"
+#include "cpu/amx/factors.h"
 #include "cpu/amx/triple_message_amx.h"
 #include "cpu/triple_message_call.h"
 #include "cpu/variants.h"
@@ -26,22 +26,22 @@ struct AmxEngine {
   float* scratch = nullptr;
   int64_t scratch_of_worker = 0;
 
-  static int64_t capacity(const EdgeTiles& tiles) { return rounded_up(tiles.capacity, amx::kMessageBlock); }
+  static int64_t capacity(const EdgeTiles& tiles) { return rounded_up(tiles.capacity, amx::kFactorBlock); }
   int64_t width() const { return amx::kMessageWidth; }
   int64_t depth() const { return amx::kMessageChunk; }
-  int64_t together() const { return amx::kMessageBlock; }  // edges that a product takes at once
+  int64_t together() const { return amx::kFactorBlock; }  // edges that a product takes at once
 
  protected:
-  static int64_t blocks(int64_t count) { return divided_up(count, amx::kMessageBlock); }
+  static int64_t blocks(int64_t count) { return divided_up(count, amx::kFactorBlock); }
   static int64_t panels(int64_t columns) { return divided_up(columns, amx::kMessageWidth); }
 
   // A factor of `blocks` blocks of 32 rows or columns, `depth` blocks deep.
   uint16_t* factor(Workspace& workspace, int64_t across, int64_t depth) const {
-    return workspace.take<uint16_t>(2 * across * depth * factors.parts * amx::kMessageNumbers);
+    return workspace.take<uint16_t>(2 * across * depth * factors.parts * amx::kFactorNumbers);
   }
 
-  void plan(Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles, int64_t parts) {
-    factors.parts = parts;
+  void plan(MessageWay way, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles) {
+    factors.parts = way.parts;
     factors.edge_blocks = blocks(capacity(tiles));
     scratch_of_worker = amx::hidden_scratch(shape.types ? 0 : shape.channels, shape.hidden);
     scratch = workspace.take<float>(shape.threads * scratch_of_worker);
@@ -67,13 +67,13 @@ struct AmxEngine {
     return all;
   }
   void pack(int64_t item) const {
-    const int64_t block = factors.parts * amx::kMessageNumbers;
+    const int64_t block = factors.parts * amx::kFactorNumbers;
     for (const Packing& packing : packings) {
       if (item < blocks(packing.columns)) {
-        const int64_t column = item * amx::kMessageBlock, step = packing.depth * block;
-        amx::pack_columns(factors.parts, packing.from + column * packing.by_column, packing.by_row, packing.by_column,
-                          packing.rows, packing.columns - column,
-                          packing.to + 2 * item * step + packing.first * block, step);
+        const int64_t column = item * amx::kFactorBlock, step = packing.depth * block;
+        amx::pack(factors.parts, amx::Side::kRight, packing.from + column * packing.by_column, packing.by_row,
+                  packing.by_column, packing.rows, packing.columns - column,
+                  packing.to + 2 * item * step + packing.first * block, step);
         return;
       }
       item -= blocks(packing.columns);
@@ -82,17 +82,17 @@ struct AmxEngine {
 };
 
 struct AmxForward : AmxEngine {
-  AmxForward(Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles, int64_t parts) {
-    plan(workspace, shape, tiles, parts);
+  AmxForward(MessageWay way, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles) {
+    plan(way, workspace, shape, tiles);
     const int64_t columns = 2 * panels(shape.hidden) + panels(shape.out);
-    factors.w2 = factor(workspace, columns * amx::kMessageWidth / amx::kMessageBlock, blocks(shape.hidden));
+    factors.w2 = factor(workspace, columns * amx::kMessageWidth / amx::kFactorBlock, blocks(shape.hidden));
     factors.hidden = factor(workspace, factors.edge_blocks, blocks(shape.hidden));
   }
 
   void plan_packing(const float* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, depth = blocks(hidden), channels = layer.channels, own = layer.object_row;
-    const int64_t part = panels(hidden) * amx::kMessageWidth / amx::kMessageBlock * factors.parts * 2 * depth *
-                         amx::kMessageNumbers;
+    const int64_t part = panels(hidden) * amx::kMessageWidth / amx::kFactorBlock * factors.parts * 2 * depth *
+                         amx::kFactorNumbers;
     packings = {
         {w1, 1, w1_step, channels, layer.from_type == nullptr ? hidden : 0, factors.w1, blocks(channels), 0},
         {layer.w2, 1, hidden, hidden, hidden, factors.w2, depth, 0},
@@ -115,9 +115,9 @@ struct AmxBackward : AmxEngine {
   MessageGrad<float> grad{};
   int64_t threads;
 
-  AmxBackward(Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles, int64_t parts)
+  AmxBackward(MessageWay way, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles)
       : threads(shape.threads) {
-    plan(workspace, shape, tiles, parts);
+    plan(way, workspace, shape, tiles);
     const int64_t hidden = blocks(shape.hidden), edges = factors.edge_blocks, columns = 2 * shape.hidden + shape.out;
     const int64_t outputs = 2 * hidden + blocks(shape.out), chunks = divided_up(capacity(tiles), amx::kMessageChunk);
     factors.w2 = factor(workspace, hidden, outputs);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cpu/variants.h"
+
 namespace hmeg::cpu {
 
 // Edges of a product that one thread does at a time, where there are more threads than panels. A multiple of what goes
@@ -26,12 +28,24 @@ struct MessageGrads {
   void *for_subject, *for_object, *for_type, *for_edge_attr, *for_w1, *for_w2, *for_b2;
 };
 
+// The instruction set that multiplies, and the number of bfloat16 parts of a float32 where it is AMX's.
+struct MessageWay {
+  Variant variant;
+  int64_t parts;
+};
+
 // Sizes that a plan of memory depends on.
 struct MessageShape {
   int64_t edges, channels, hidden, out;
   bool types;
   int64_t threads;
 };
+
+// Whether a thread makes outputs of one panel and pools them, or all make them by ranges of edges, because there are
+// more threads than panels.
+inline bool by_ranges(const MessageShape& shape, int64_t width) {
+  return shape.threads > divided_up(shape.hidden, width);
+}
 
 // Edges in tiles of nearly the same size, `most` at most.
 struct EdgeTiles {

@@ -93,12 +93,11 @@ struct SparseForward : SparseEngine<T> {
   T *w1_panels, *w2_panels;
   bool packed;  // whether W2 is in w2_panels
 
-  SparseForward(Variant chosen, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles,
-                bool by_ranges)
-      : SparseEngine<T>(chosen) {
+  SparseForward(MessageWay way, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles)
+      : SparseEngine<T>(way.variant) {
     const int64_t node_panels = sizes.panels(shape.hidden), panels = 2 * node_panels + sizes.panels(shape.out);
     w1_panels = workspace.take<T>(shape.types ? 0 : node_panels * sizes.blocks(shape.channels) * sizes.panel());
-    packed = by_ranges || tiles.count > 1;
+    packed = by_ranges(shape, sizes.width) || tiles.count > 1;
     w2_panels = workspace.take<T>(packed ? panels * sizes.blocks(shape.hidden) * sizes.panel() : 0);
     tile.active = workspace.take<T>(node_panels * tiles.capacity * sizes.width);
     tile.bits = workspace.take<uint64_t>(sizes.blocks(node_panels * sizes.width) * tiles.capacity);
@@ -132,8 +131,8 @@ struct SparseBackward : SparseEngine<T> {
   T *w1_panels, *w1_columns, *w2_panels, *edge_rows;
   bool packed;  // whether W2 is in w2_panels
 
-  SparseBackward(Variant chosen, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles)
-      : SparseEngine<T>(chosen) {
+  SparseBackward(MessageWay way, Workspace& workspace, const MessageShape& shape, const EdgeTiles& tiles)
+      : SparseEngine<T>(way.variant) {
     const int64_t hidden = shape.hidden, columns = 2 * hidden + shape.out, own = shape.types ? 0 : shape.channels;
     const int64_t panels = sizes.panels(hidden), chunks = sizes.blocks(tiles.capacity);
     w1_panels = workspace.take<T>(panels * sizes.blocks(own) * sizes.panel());

@@ -1,45 +1,18 @@
-// Matrices as factors of the products in tiles.h.
+// Matrices as factors of the products in tiles.h, for what calls them from outside this folder.
 #pragma once
 
-#include "cpu/amx/tiles.h"
+#include <cstdint>
 
 namespace hmeg::amx {
-namespace {
 
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t blocks_of(int64_t count) { return (count + kBlock - 1) / kBlock; }
+constexpr int64_t kFactorBlock = 32;     // rows, columns and depth of what is multiplied at once
+constexpr int64_t kFactorNumbers = 512;  // of a tile
 
-// Calls body(parts) with a number known to the compiler.
-template <int kParts>
-struct Parts {
-  static constexpr int value = kParts;
-};
-template <typename Body>
-inline void with_parts(int64_t parts, Body body) {
-  switch (parts) {
-    case 1: return body(Parts<1>());
-    case 2: return body(Parts<2>());
-    default: return body(Parts<3>());
-  }
-}
+enum class Side { kLeft, kRight };
 
-// 32 rows of 32 columns, two left tiles `below` each other, become what has those rows as its depth: a right factor of
-// the columns, or a left one of which they are the rows. `to`: the first of two blocks, `step` from one to the next.
-template <int kParts>
-inline void keep_right(const Part* rows, int64_t below, Part* to, int64_t step) {
-  for (int part = 0; part < kParts; ++part) {
-    pair_rows(rows + part * kTile, below, to + part * kTile, to + step + part * kTile);
-  }
-}
-template <int kParts>
-inline void keep_left(const Part* rows, int64_t below, Part* to, int64_t step) {
-  alignas(64) Part pairs[2 * kTile];
-  for (int part = 0; part < kParts; ++part) {
-    pair_rows(rows + part * kTile, below, pairs, pairs + kTile);
-    transpose_tile(pairs, to + part * kTile);
-    transpose_tile(pairs + kTile, to + step + part * kTile);
-  }
-}
+// 32 rows (left) or columns (right) of a factor, `count` or less of them there: two blocks of 16, `step` numbers from one
+// to the next. What stands at depth j of the i-th is from[j * by_depth + i * by_other], one of the two steps being 1.
+void pack(int64_t parts, Side side, const float* from, int64_t by_depth, int64_t by_other, int64_t depth,
+          int64_t count, uint16_t* to, int64_t step);
 
-}  // namespace
 }  // namespace hmeg::amx

@@ -1,13 +1,12 @@
 // Compiled for processors with AVX-512 and AMX only; see triple_message_amx.h.
 #include "cpu/amx/triple_message_amx.h"
 
-#include "cpu/amx/factors.h"
+#include "cpu/amx/factor_tiles.h"
 #include "triple_message.h"
 
 namespace hmeg::amx {
 namespace {
 
-static_assert(kMessageBlock == kBlock && kMessageBlock == kDeep && kMessageNumbers == kTile);
 static_assert(kMessageChunk % kBlock == 0 && kMessageWidth % kBlock == 0);
 
 inline int64_t panels_of(int64_t columns) { return (columns + kMessageWidth - 1) / kMessageWidth; }

@@ -9,10 +9,8 @@
 
 namespace hmeg::amx {
 
-constexpr int64_t kMessageBlock = 32;     // rows, columns and depth of what is multiplied at once
-constexpr int64_t kMessageChunk = 64;     // edges that become factors at once
-constexpr int64_t kMessageWidth = 128;    // columns of a panel
-constexpr int64_t kMessageNumbers = 512;  // of a tile
+constexpr int64_t kMessageChunk = 64;   // edges that become factors at once
+constexpr int64_t kMessageWidth = 128;  // columns of a panel
 
 // How a tile of edges and what all tiles share lie in memory, as factors. "Depth blocks" are blocks of 32; every
 // factor has `parts` tiles for each of them, its blocks of 16 rows (left) or columns (right) after one another.
