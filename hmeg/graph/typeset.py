@@ -53,7 +53,7 @@ class _Statistics:
     gap_before: dict[str, float]
     rows: dict[str, tuple[float, float, float]]
     bar: tuple[float, float, float]
-    root: dict[bool, tuple[float, float, float, float]]  # by whether it has an index
+    root: dict[bool, tuple[float, float, float, float, float]]  # by whether it has an index
     brackets: tuple[float, float, float]
     found_rows: dict[tuple[str, str], tuple[float, float, float]]
 
@@ -183,7 +183,9 @@ class _Layout:
         if "Inside" in around:
             inside = around["Inside"]
             x0, y0, x1, y1 = extents[inside]
-            lead, trail, head, foot = (part * scale for part in self.numbers.root["Above" in around])
+            *around_it, growth = self.numbers.root["Above" in around]
+            lead, trail, head, foot = (part * scale for part in around_it)
+            lead += growth * (y1 - y0)  # the hook's stroke leans
             origins[inside] = (lead - x0, 0.0)
             box = (0.0, y0 - head, lead + x1 - x0 + trail, y1 + foot)
         elif label == "-" and ("Above" in around or "Below" in around):

@@ -10,7 +10,8 @@ the median ``x`` stands.
     bar         of a fraction: height of its middle, thickness, thickness added per width, overhang on each side
     gaps        between two neighbours on a row: common part, parts of the left and of the right one
     rows        by relation and parent: scale relative to the parent's row and where the row is placed
-    root        lead, trail, head, foot of a root around its radicand; also of those with an index
+    root        lead, trail, head, foot of a root around its radicand; lead that of a radicand without height, and last
+                how much it grows with the height; also of those with an index
     brackets    height of brackets relative to tall content, thickness of tall ones
 """
 
@@ -164,11 +165,24 @@ class _Observations:
 
     def medians(self) -> dict[str, list[float]]:
         """Medians of names without a blank (the general ones), and of those that were seen often enough."""
-        return {
-            key: [median(column) for column in zip(*rows, strict=True)]
-            for key, rows in sorted(self.values.items())
-            if " " not in key or len(rows) >= _ENOUGH
-        }
+        return {key: _medians(rows) for key, rows in sorted(self.values.items()) if " " not in key or len(rows) >= _ENOUGH}
+
+
+def _medians(rows: list[list[float]]) -> list[float]:
+    return [median(column) for column in zip(*rows, strict=True)]
+
+
+def _root(observed: list[list[float]]) -> list[float]:
+    """The numbers of ``root``, from lead, trail, head, foot and radicand's height of many.
+
+    Lead is a resistant line over height: its slope lies between the medians of the lowest and the highest third.
+    """
+    ascending = sorted(observed, key=lambda numbers: numbers[4])
+    third = max(len(ascending) // 3, 1)
+    low, high = _medians(ascending[:third]), _medians(ascending[-third:])
+    growth = (high[0] - low[0]) / (high[4] - low[4]) if high[4] > low[4] else 0.0
+    _, trail, head, foot, _ = _medians(observed)
+    return [median(lead - growth * height for lead, _, _, _, height in observed), trail, head, foot, growth]
 
 
 def _measure_rows(expressions: list[_Written]) -> tuple[_Observations, _Observations]:
@@ -205,6 +219,7 @@ def _measure_rows(expressions: list[_Written]) -> tuple[_Observations, _Observat
                         (box[2] - inside[2]) / own,
                         (inside[1] - box[1]) / own,
                         (box[3] - inside[3]) / own,
+                        (inside[3] - inside[1]) / own,
                     ],
                 )
     return rows, shapes
@@ -313,6 +328,7 @@ def measure(graphs: Iterable[SymbolGraph]) -> dict[str, Any]:
         "rows": rows.medians(),
         "brackets": brackets,
         **holders.medians(),
+        **{name: _root(roots) for name, roots in holders.values.items() if name.startswith("root")},
     }
     missing = [name for name in ("bar", "root", "root with index") if name not in result]
     missing += [name for name in RELATIONS if name != "Right" and name not in result["rows"]]
