@@ -37,7 +37,7 @@ def test_shape_does_not_depend_on_where_the_expression_stands() -> None:
     graph = GraphBatch.from_graphs([parse_latex("x^2+1"), parse_latex("a")])
     boxes = torch.rand(5, 4, dtype=torch.float64).sort(dim=1).values[:, [0, 1, 2, 3]]
     shape = local_shape(graph, boxes)
-    assert shape.shape == (2 * 5 + 3, 2), "three relations: 2 up right of x, + right of x, 1 right of +"
+    assert shape.shape == (2 * 5 + 5 * 3, 2), "three relations: 2 up right of x, + right of x, 1 right of +"
     assert torch.allclose(shape, local_shape(graph, boxes + 0.25))
     assert torch.equal(shape[:5], boxes[:, 2:] - boxes[:, :2])
     squeezed = boxes.clone()

@@ -70,13 +70,16 @@ def test_round_trip_in_float32_is_exact(model: HMEG, tmp_path: Path) -> None:
     assert loaded.weights_id == weights_id(model)
 
 
+LATER = ("glyph_hooks", "glyph_fit", "layout_shared_noise")
+
+
 def test_files_from_before_a_field_was_added_keep_their_id_and_digest(model: HMEG, saved: Path) -> None:
     """Written without the fields, as older releases did, and with a digest over the fields they had."""
     with safe_open(saved, framework="pt") as file:
         header = file.metadata()
     config = json.loads(header["config"])
-    older = {name: value for name, value in config.items() if name not in ("glyph_hooks", "glyph_fit")}
-    assert len(older) == len(config) - 2
+    older = {name: value for name, value in config.items() if name not in LATER}
+    assert len(older) == len(config) - len(LATER)
     tensors = load_file(saved)
     digest = hashlib.sha256(json.dumps(older, sort_keys=True).encode())
     for key, value in sorted(tensors.items()):
@@ -89,6 +92,7 @@ def test_files_from_before_a_field_was_added_keep_their_id_and_digest(model: HME
     loaded = load_weights(saved)
     assert loaded.config == TINY and loaded.weights_id == digest.hexdigest()[:12]
     assert weights_id(HMEG(dataclasses.replace(TINY, glyph_hooks=True))) != weights_id(HMEG(TINY))
+    assert weights_id(HMEG(dataclasses.replace(TINY, layout_shared_noise=1))) != weights_id(HMEG(TINY))
 
 
 def test_weights_id_depends_on_weights_only(saved: Path, tmp_path: Path) -> None:

@@ -33,9 +33,12 @@ def by_name(config, outputs):
 
 
 ROOTS = dataclasses.replace(EXTENDED, glyph_hooks=True, glyph_fit=True)
+SHARED = dataclasses.replace(TINY, layout_shared_noise=3)
 
 
-@pytest.mark.parametrize("config", [TINY, EXTENDED, ROOTS], ids=["base-like", "stretched", "small-like"])
+@pytest.mark.parametrize(
+    "config", [TINY, EXTENDED, ROOTS, SHARED], ids=["base-like", "stretched", "small-like", "shared noise"]
+)
 @pytest.mark.parametrize("merged", [True, False], ids=["merged", "folded"])
 def test_same_as_the_model(config, merged):
     model = tiny_model(config)

@@ -87,6 +87,25 @@ def test_seed_changes_image_and_boxes(generator):
     assert not np.array_equal(first.graph.boxes, other.graph.boxes)
 
 
+def test_temperature_is_how_much_layouts_vary(generator):
+    def boxes(temperature):
+        return np.stack([s.graph.boxes for s in generator("x + 1", count=4, size=64, temperature=temperature)])
+
+    def spread(temperature):
+        return boxes(temperature).std(axis=0).mean()
+
+    np.testing.assert_array_equal(boxes(1.0), np.stack([s.graph.boxes for s in generator("x + 1", count=4, size=64)]))
+    assert spread(0) == 0 < spread(0.1) < spread(1)
+    first, second = generator("x + 1", count=2, size=64, temperature=0)
+    assert first.array.tobytes() != second.array.tobytes(), "only layouts are alike"
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 2.1, float("nan"), float("inf")])
+def test_temperature_out_of_range(generator, temperature):
+    with pytest.raises(ValueError, match=r"temperature must be in 0\.\.2, got"):
+        generator("x", size=64, temperature=temperature)
+
+
 def test_same_bytes_whatever_the_batch(generator):
     together = generator(EXPRESSIONS, seed=2, size=64, batch_size=7)
     apart = generator(EXPRESSIONS, seed=2, size=64, batch_size=1)

@@ -157,6 +157,40 @@ def test_the_order_of_symbols_does_not_matter(config: ModelConfig) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("prior", [False, True])
+@torch.no_grad()
+def test_noise_of_another_size(prior: bool) -> None:
+    layout = build(replace(TINY, layout_prior=prior)).layout_generator
+    if prior:
+        layout.correction[-1].weight.normal_()  # zero before training
+    graph = GraphBatch.from_graphs(GRAPHS, typeset=prior)
+    noise = torch.randn(len(graph.symbols), TINY.box_noise_dim, generator=torch.Generator().manual_seed(0))
+    wanted, as_it_is = layout(graph, 0.5 * noise), layout(graph, noise)
+    layout.scale_noise(0.5)
+    torch.testing.assert_close(layout(graph, noise), wanted)
+    assert not torch.allclose(wanted, as_it_is, atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_shared_noise_is_that_of_each_expressions_first_symbol(prior: bool) -> None:
+    shared, dim = 2, TINY.box_noise_dim
+    layout = build(replace(TINY, layout_shared_noise=shared, layout_prior=prior)).layout_generator
+    if prior:
+        torch.nn.init.normal_(layout.correction[-1].weight)  # zero before training
+    graph = GraphBatch.from_graphs([GRAPHS[2], SymbolGraph(("a", "2"), (Relation(0, 1, "Sup"),))], typeset=prior)
+    noise = torch.randn(5, dim, generator=torch.Generator().manual_seed(0))
+    boxes = layout(graph, noise)
+
+    def moved(symbol: int, column: int) -> list[int]:
+        other = noise.clone()
+        other[symbol, column] += 1
+        return (layout(graph, other) != boxes).any(dim=1).nonzero().flatten().tolist()
+
+    assert moved(0, dim - 1) == [0, 1, 2] and moved(3, dim - shared) == [3, 4]
+    assert moved(1, dim - 1) == moved(4, dim - shared) == []
+    assert moved(0, dim - shared - 1) == [0] and moved(4, 0) == [4]
+
+
 def test_relations_matter() -> None:
     """The same symbols and noise in another relation give other boxes and another image."""
     model = build(replace(TINY, layout_kaiming_init=True))

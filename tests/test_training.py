@@ -141,12 +141,20 @@ def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Pat
     recorded = load_weights(out).metadata
     assert recorded["layout_training"] == '{"steps": 7}'
     assert json.loads(recorded["image_training"])["start_from"] == "finished.safetensors"
-    other = tmp_path / "other.safetensors"
-    save_weights(HMEG(replace(SMALL, glyph_size=8)), other)
+    assert "layout_temperature" not in recorded
+    cooler = pack_runs(file, file, out, white_paper=False, temperature=0.5)
+    finished.layout_generator.scale_noise(0.5)
+    assert_same_state(cooler.layout_generator, finished.layout_generator)
+    assert load_weights(out).metadata["layout_temperature"] == "0.5"
+    pack_runs(out, file, out, temperature=0.5)
+    assert load_weights(out).metadata["layout_temperature"] == "0.25"
+    other, other_config = tmp_path / "other.safetensors", replace(SMALL, glyph_size=8, layout_shared_noise=3)
+    save_weights(HMEG(other_config), other)
     with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
         ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(other)))
-    with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
-        pack_runs(file, other, out)
+    assert pack_runs(file, other, out).config == replace(other_config, layout_shared_noise=SMALL.layout_shared_noise)
+    assert pack_runs(other, file, out).config == replace(SMALL, layout_shared_noise=3)
+    assert load_weights(out).config == replace(SMALL, layout_shared_noise=3)
     with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):
         pack_runs(file, tmp_path / "nowhere", out)
     with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):

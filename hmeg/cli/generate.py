@@ -96,6 +96,13 @@ class _NumberOrAuto(click.ParamType):
     help="Side of the images. 64, 128 and 256 are drawn natively, other sizes up to 256 scaled down.",
 )
 @click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=Number(0, 2),
+    help="How much layouts vary from sample to sample of an expression: 0 not at all, 1 as the weights were trained.",
+)
+@click.option(
     "--augment",
     default="none",
     show_default=True,
@@ -186,6 +193,7 @@ def command(
     count: int,
     seed: int,
     size: int,
+    temperature: float,
     augment: str,
     device: str,
     precision: str,
@@ -223,7 +231,8 @@ def command(
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, precision, runtime, expression, seed, index, size and --augment only.
+    it looks like depends on weights, precision, runtime, expression, seed, index, size, --temperature and
+    --augment only.
 
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
     with the same files as if nothing had happened. If OUT holds a run with other settings, nothing is done unless
@@ -287,7 +296,7 @@ def command(
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
-            generator.check(size, batch_size or 1)  # before anything is overwritten
+            generator.check(size, batch_size or 1, temperature)  # before anything is overwritten
             augment = _checked_augment(augment, size, generator.config.image_channels)
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
@@ -302,6 +311,7 @@ def command(
                 shard_size=shard_size,
                 runtime=generator.runtime,
                 augment=augment,
+                temperature=temperature,
             )
             if engine == "ray":
                 cluster = stack.enter_context(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.parameters import Number, Output
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.quoting import quoted
 from hmeg.training.settings import (
@@ -232,6 +232,13 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="Shift images so that their background is white: training leaves it a little grey.",
 )
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=Number(0, 2),
+    help="Of layouts, from now on: what 1 means to `hmeg generate --temperature`, as a factor of what was trained.",
+)
 def pack(
     layout: str | None,
     image: str | None,
@@ -240,6 +247,7 @@ def pack(
     out: Path,
     licence: str,
     white_paper: bool,
+    temperature: float,
 ) -> None:
     """Write averaged weights to one float16 file: of a layout and an image run, of a joint run, or of a classifier.
 
@@ -253,9 +261,9 @@ def pack(
     try:
         match (layout, image, joint_run, classifier_run):
             case (str(), str(), None, None):
-                model = pack_runs(layout, image, out, licence, white_paper)
+                model = pack_runs(layout, image, out, licence, white_paper, temperature)
             case (None, None, Path(), None):
-                model = pack_joint_run(joint_run, out, licence, white_paper)
+                model = pack_joint_run(joint_run, out, licence, white_paper, temperature)
             case (None, None, None, Path()):
                 model = pack_classifier_run(classifier_run, out, licence)
             case _:
@@ -276,7 +284,14 @@ def pack(
 )
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path), help="Prepared validation set.")
 @click.option("--limit", type=click.IntRange(1), help="Look at the first expressions only.")
-def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> None:
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=Number(0, 2),
+    help="How much layouts vary, as for `hmeg generate`.",
+)
+def measure(weights: str, train_data: Path, data: Path, limit: int | None, temperature: float) -> None:
     """Draw a validation set and report how many symbols can be read, and how far boxes and pixels are off (JSON)."""
     import json
     from dataclasses import asdict
@@ -289,7 +304,7 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None) -> No
     try:
         validation = CrohmeDataset(data)
         validation.graphs, validation.names = validation.graphs[:limit], validation.names[:limit]
-        found = measure_legibility(load(weights), CrohmeDataset(train_data), validation)
+        found = measure_legibility(load(weights), CrohmeDataset(train_data), validation, temperature=temperature)
     except (ValueError, OSError, BackendError) as error:
         raise click.ClickException(described(error, data)) from error
     click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))

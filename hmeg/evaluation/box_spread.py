@@ -12,17 +12,22 @@ LOG_SCALE = 0.1  # a side's logarithm beside the side itself: symbols are about 
 
 
 def local_shape(graph: GraphBatch, boxes: Tensor) -> Tensor:
-    """What symbols look like to their neighbours: sizes, and offsets between the centres of related symbols.
+    """What symbols look like to their neighbours: sizes, and where related symbols stand to each other.
 
-    boxes (V, 4) -> (2 V + R, 2): width and height of every symbol; LOG_SCALE times their logarithms, for a symbol
+    boxes (V, 4) -> (2 V + 5 R, 2), x and y: sides of every symbol; LOG_SCALE times their logarithms, for a symbol
     squeezed to a line is far off even where it is small; then for each of the R forward relations the way from its
-    subject's centre to its object's. Where the whole expression stands plays no part. Differentiable.
+    subject's centre to its object's, by how much the logarithms of their sides differ, as above, and the ways between
+    edges that should keep apart or in line: from left and top to left and top, from right and bottom to right and
+    bottom, and the gap from right and bottom to left and top. Where the whole expression stands plays no part.
+    Differentiable.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     subject, object_ = graph.edge_index[:, graph.edge_type % 2 == 1]  # odd types are forward relations
     centre, sides = (low + high) / 2, high - low
+    edges = ((low, low), (high, high), (high, low))
     logarithms = LOG_SCALE * sides.clamp(min=SMALLEST_SIDE).log()
-    return torch.cat([sides, logarithms, centre[object_] - centre[subject]])
+    ways = [to[object_] - of[subject] for of, to in ((centre, centre), (logarithms, logarithms), *edges)]
+    return torch.cat([sides, logarithms, *ways])
 
 
 def energy_score(one: Tensor, other: Tensor, true: Tensor) -> Tensor:

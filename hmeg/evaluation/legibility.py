@@ -102,9 +102,9 @@ def recognise(ink: np.ndarray, known: Tensor, known_ids: Tensor) -> Tensor:
 
 
 def _drawn(
-    generator: Generator, graphs: list[SymbolGraph], size: int, seed: int
+    generator: Generator, graphs: list[SymbolGraph], size: int, seed: int, temperature: float
 ) -> Iterator[tuple[SymbolGraph, np.ndarray]]:
-    for sample in generator.stream(graphs, seed=seed, size=size):
+    for sample in generator.stream(graphs, seed=seed, size=size, temperature=temperature):
         yield sample.graph, np.asarray(sample.image.convert("L"))
 
 
@@ -114,12 +114,14 @@ def measure(
     validation: CrohmeDataset,
     seed: int = 0,
     recogniser: SymbolRecogniser | None = None,
+    temperature: float = 1.0,
 ) -> Legibility:
     """Draws every validation expression at true boxes and twice at generated ones, and reads the symbols.
 
     train       the plain reader's known symbols
     validation  expressions with images; a prepared folder's
     recogniser  the classifier, in evaluation mode; None: the bundled one
+    temperature  of the generated layouts (:meth:`hmeg.generation.generator.Generator.stream`)
     """
     recogniser = recogniser or bundled_recogniser()
     ink, ids = cut_symbols(train, _SIDE)
@@ -131,10 +133,10 @@ def measure(
         return float((found == wanted).float().mean())
 
     size = validation.size
-    at_true = [image for _, image in _drawn(generator, validation.graphs, size, seed)]
+    at_true = [image for _, image in _drawn(generator, validation.graphs, size, seed, temperature)]
     bare = [SymbolGraph(graph.symbols, graph.relations) for graph in validation.graphs]
-    graphs, images = map(list, zip(*_drawn(generator, bare, size, seed), strict=True))
-    others, other_images = map(list, zip(*_drawn(generator, bare, size, seed + 1), strict=True))
+    graphs, images = map(list, zip(*_drawn(generator, bare, size, seed, temperature), strict=True))
+    others, other_images = map(list, zip(*_drawn(generator, bare, size, seed + 1, temperature), strict=True))
     true_boxes = torch.from_numpy(np.concatenate([g.boxes for g in validation.graphs if g.boxes is not None]))
     boxes, other_boxes = (
         torch.from_numpy(np.concatenate([g.boxes for g in drawn if g.boxes is not None])) for drawn in (graphs, others)

@@ -172,6 +172,7 @@ class DenseLayoutGenerator(nn.Module):
     ) -> Tensor:
         model = self.generator
         boxes: Tensor
+        noise = model.with_shared(noise, noise[:, :1].expand_as(noise))
         if not model.config.layout_prior:
             nodes = self.encoder(symbols, relations, weight)
             boxes = model.box_head(torch.cat([nodes, _whole(model.readout, nodes, weight), noise], dim=2))

@@ -62,7 +62,9 @@ def draw(
         with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
-                samples = generator.stream(tasks(of_shard), settings.seed, settings.size, batch_size)
+                samples = generator.stream(
+                    tasks(of_shard), settings.seed, settings.size, batch_size, settings.temperature
+                )
                 for sample, encoded in encoder.encoded(samples):
                     run.write(sample, encoded)
                     on_sample(sample)

@@ -29,6 +29,7 @@ from .staging import HostStaging, PinnedStaging, Staging
 
 MIN_SIZE = 16
 DEFAULT_BATCH_SIZE = 16
+HOTTEST = 2.0  # temperature; training saw none above 1
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -82,11 +83,12 @@ class Generator:
              torch, on its own device and in its own precision; everything before it stays as it is
     cuda_graphs  whether upsampler and decoder are replayed as CUDA graphs on a GPU (:mod:`hmeg.generation.captured`)
 
-    Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size). All noise is counter-based,
-    so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as in batches
-    there), so its bytes are the same whatever ``batch_size`` is. On a GPU ``batch_size`` samples are computed
-    together, and kernels may round differently for different batches. So may another machine, another version of
-    torch or another number of threads: by about one part in a million, which moves some pixels by one grey level.
+    Sample ``index`` of ``seed`` is a function of (weights, expression, seed, index, size, temperature). All noise is
+    counter-based, so nothing depends on what else is drawn. On the CPU every sample is computed by itself (as fast as
+    in batches there), so its bytes are the same whatever ``batch_size`` is. On a GPU ``batch_size`` samples are
+    computed together, and kernels may round differently for different batches. So may another machine, another
+    version of torch or another number of threads: by about one part in a million, which moves some pixels by one
+    grey level.
     """
 
     def __init__(
@@ -142,16 +144,17 @@ class Generator:
         count: int = 1,
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        temperature: float = 1.0,
     ) -> list[Sample]:
         """Draw ``count`` samples of every expression; sample k of expression e has index ``e * count + k``.
 
         expressions  LaTeX, a symbol graph, or several of them. A graph with boxes is drawn at its boxes.
-        size         side of the images in pixels, see :meth:`stream`
+        size, temperature  side of the images in pixels, how much layouts vary: see :meth:`stream`
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
         graphs = [_usable(position, expression) for position, expression in enumerate(several)]
-        return list(self.stream(repeated(graphs, count), seed, size, batch_size))
+        return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
         self,
@@ -159,6 +162,7 @@ class Generator:
         seed: int = 0,
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        temperature: float = 1.0,
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
@@ -166,9 +170,11 @@ class Generator:
                      single one, too
         size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
-        ``ValueError`` for another size, and, when it is reached, for an expression that cannot be drawn.
+        temperature  factor of the noise that boxes are made from, in [0, :data:`HOTTEST`]: 1 as the layout generator
+                     was trained, 0 the same boxes for all samples of an expression. Symbols differ all the same.
+        ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
         """
-        self.check(size, batch_size)
+        self.check(size, batch_size, temperature)
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
@@ -176,14 +182,16 @@ class Generator:
             expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
             for position, expression in enumerate(expressions)
         )
-        return self._stream(tasks, seed, size, batch_size)
+        return self._stream(tasks, seed, size, batch_size, temperature)
 
-    def _stream(self, tasks: Iterator[Task], seed: int, size: int, batch_size: int) -> Iterator[Sample]:
+    def _stream(
+        self, tasks: Iterator[Task], seed: int, size: int, batch_size: int, temperature: float
+    ) -> Iterator[Sample]:
         if self.device.type == "cpu":
             for task in tasks:
-                yield from self.draw_together([task], seed, size)
+                yield from self.draw_together([task], seed, size, temperature)
         else:
-            yield from in_buckets(tasks, batch_size, lambda batch: self._launch(batch, seed, size))
+            yield from in_buckets(tasks, batch_size, lambda batch: self._launch(batch, seed, size, temperature))
 
     def fitting_batch_size(self) -> int:
         """A batch size that the device's free memory allows; 1 on the CPU, which computes one sample at a time."""
@@ -191,24 +199,28 @@ class Generator:
             return 1
         return fitting_batch(self.config, torch.cuda.mem_get_info(self.device)[0])
 
-    def check(self, size: int, batch_size: int) -> None:
-        """``ValueError`` for a size or a batch size this model cannot serve; ``TypeError`` for no whole numbers."""
+    def check(self, size: int, batch_size: int, temperature: float = 1.0) -> None:
+        """``ValueError`` for what this model cannot serve (:meth:`stream`); ``TypeError`` for sizes not whole."""
         size, batch_size = _whole("size", size), _whole("batch_size", batch_size)
         largest = self.sizes[-1]
         if not MIN_SIZE <= size <= largest:
             raise ValueError(f"size must be in {MIN_SIZE}..{largest} pixels (the model draws no finer), got {size}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if not 0 <= temperature <= HOTTEST:
+            raise ValueError(f"temperature must be in 0..{HOTTEST:g}, got {temperature!r}")
 
-    def draw_together(self, tasks: Sequence[Task], seed: int, size: int) -> list[Sample]:
-        """Samples of ``tasks`` computed as one batch, whatever the device; ``size`` as for :meth:`stream`.
+    def draw_together(self, tasks: Sequence[Task], seed: int, size: int, temperature: float = 1.0) -> list[Sample]:
+        """Samples of ``tasks`` computed as one batch, whatever the device; the rest as for :meth:`stream`.
 
         Boxes of the layout generator that came out inverted are put upright before the image is drawn.
         """
-        return self._launch(tasks, seed, size)()
+        return self._launch(tasks, seed, size, temperature)()
 
     @torch.inference_mode()
-    def _launch(self, tasks: Sequence[Task], seed: int, size: int) -> Callable[[], list[Sample]]:
+    def _launch(
+        self, tasks: Sequence[Task], seed: int, size: int, temperature: float = 1.0
+    ) -> Callable[[], list[Sample]]:
         """Starts to draw; what is returned waits for the images. A GPU computes while the caller does other things."""
         config = self.config
         native = min(r for r in self.sizes if r >= size)
@@ -217,7 +229,7 @@ class Generator:
         box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)
-        predicted = self.model.layout_generator(batch, noise).cpu().numpy()
+        predicted = self.model.layout_generator(batch, temperature * noise).cpu().numpy()
         boxes = _boxes_to_use(graphs, predicted)
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])

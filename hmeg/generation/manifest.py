@@ -26,6 +26,7 @@ class Settings:
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
     image_noise  what the noise of images is made by
+    temperature  how much layouts vary (:meth:`hmeg.generation.generator.Generator.stream`)
     """
 
     weights: str
@@ -40,6 +41,7 @@ class Settings:
     runtime: str = "torch"  # runs of before there were others do not say
     augment: str = NONE
     image_noise: str = IMAGE_NOISE
+    temperature: float = 1.0
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""

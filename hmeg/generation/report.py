@@ -195,6 +195,7 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
         ("seed", str(settings.seed)),
         ("size", f"{settings.size} pixels"),
         ("precision of the decoder", settings.precision),
+        ("temperature of the layout", f"{settings.temperature:g}"),
         ("variation", settings.augment),
         ("runtime", settings.runtime),
         ("format", settings.format),

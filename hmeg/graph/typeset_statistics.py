@@ -165,7 +165,8 @@ class _Observations:
 
     def medians(self) -> dict[str, list[float]]:
         """Medians of names without a blank (the general ones), and of those that were seen often enough."""
-        return {key: _medians(rows) for key, rows in sorted(self.values.items()) if " " not in key or len(rows) >= _ENOUGH}
+        often = {key: rows for key, rows in sorted(self.values.items()) if " " not in key or len(rows) >= _ENOUGH}
+        return {key: _medians(rows) for key, rows in often.items()}
 
 
 def _medians(rows: list[list[float]]) -> list[float]:

@@ -23,7 +23,7 @@ ID_LENGTH = 12
 _RESERVED = ("format", "config", "digest")
 # Fields that configurations did not have from the start: left out of digests at the value that means what was before,
 # so that older files keep theirs.
-_CAME_LATER = {"glyph_hooks": False, "glyph_fit": False}
+_CAME_LATER = {"glyph_hooks": False, "glyph_fit": False, "layout_shared_noise": 0}
 
 
 def save_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 _LARGEST_SIZE = 1 << 16  # keeps a corrupt or hostile configuration from asking for absurd networks
@@ -40,6 +40,8 @@ class ModelConfig:
     layout_hidden_dim     hidden width of its perceptrons
     layout_num_layers     number of its graph convolutions
     box_noise_dim         noise numbers per symbol it takes
+    layout_shared_noise   so many of them, the last ones, it reads from an expression's first symbol for all of its
+                          symbols: what is one writer's about a whole line (our own extension)
     layout_prior          the layout generator corrects the boxes of a rule-based typesetter instead of making boxes
                           from nothing (:mod:`hmeg.graph.typeset`; our own extension)
     layout_kaiming_init   initialise it to keep signals alive through more layers than the published five, instead of
@@ -70,6 +72,7 @@ class ModelConfig:
     layout_hidden_dim: int = 512
     layout_num_layers: int = 5
     box_noise_dim: int = 64
+    layout_shared_noise: int = 0
     layout_prior: bool = False
     layout_kaiming_init: bool = False
 
@@ -85,7 +88,7 @@ class ModelConfig:
                     raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
             else:
                 largest = _LARGEST_DEPTH if field.name.endswith("num_layers") else _LARGEST_SIZE
-                smallest = 0 if field.name in ("symbol_channels", "glyph_channels") else 1
+                smallest = 0 if field.name in ("symbol_channels", "glyph_channels", "layout_shared_noise") else 1
                 for size in value if field.name == "refinement_dims" else (value,):
                     # bool is an int in Python, but no size
                     if type(size) is not int or not smallest <= size <= largest:
@@ -93,6 +96,11 @@ class ModelConfig:
                         raise ValueError(f"configuration field {field.name} must be in {allowed}, got {value!r}")
         if self.symbol_channels and not self.box_coordinates:
             raise ValueError("configuration field symbol_channels needs box_coordinates")
+        if self.layout_shared_noise > self.box_noise_dim:
+            raise ValueError(
+                f"configuration field layout_shared_noise {self.layout_shared_noise} is more than box_noise_dim "
+                f"{self.box_noise_dim}, of which it is a part"
+            )
         if self.glyph_hooks and self.glyph_size % 2:
             raise ValueError(f"configuration field glyph_hooks needs an even glyph_size, got {self.glyph_size}")
         stages = len(self.refinement_dims)
@@ -112,6 +120,15 @@ class ModelConfig:
     def layout_channels(self) -> int:
         """Channels of the layout, noise not counted."""
         return self.gconv_dim + self.symbol_channels + self.glyph_channels + (5 if self.box_coordinates else 0)
+
+    def with_layout_of(self, other: ModelConfig) -> ModelConfig:
+        """This configuration with the layout generator of ``other``."""
+        of_layouts = {
+            field.name: getattr(other, field.name)
+            for field in fields(self)
+            if field.name.startswith(("layout_", "box_noise_")) and field.name != "layout_noise_dim"
+        }
+        return replace(self, **of_layouts)
 
     @staticmethod
     def named(name: str) -> ModelConfig:
@@ -166,6 +183,7 @@ SMALL = ModelConfig(
     layout_embedding_dim=64,
     layout_hidden_dim=128,
     layout_num_layers=4,
+    layout_shared_noise=32,
     layout_prior=True,
     layout_kaiming_init=True,
 )

@@ -49,7 +49,8 @@ class LayoutGenerator(nn.Module):
 
     With ``config.layout_prior`` (our own extension) it learns how handwriting differs from type instead of everything:
     it reads ``graph.typeset_boxes`` beside the symbols, and adds its output to them; ValueError if they are missing. In
-    evaluation mode a box that would leave the image is moved back in (:func:`inside_image`).
+    evaluation mode a box that would leave the image is moved back in (:func:`inside_image`). With
+    ``config.layout_shared_noise`` the last so many noise numbers of an expression's first symbol count for all of it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -90,6 +91,9 @@ class LayoutGenerator(nn.Module):
     def place(self, graph: GraphBatch, read: Tensor, noise: Tensor) -> Tensor:
         """Boxes (V, 4) of one draw: forward(graph, noise) = place(graph, read(graph), noise)."""
         boxes: Tensor
+        if self.config.layout_shared_noise:
+            first = torch.searchsorted(graph.batch, graph.batch)  # symbol of each symbol's expression
+            noise = self.with_shared(noise, noise[first])
         with torch.autocast(graph.symbols.device.type, enabled=False):
             if self.config.layout_prior:
                 prior = self._prior(graph)
@@ -99,6 +103,19 @@ class LayoutGenerator(nn.Module):
             else:
                 boxes = self.box_head(torch.cat([read, noise], dim=1))
         return boxes
+
+    @torch.no_grad()
+    def scale_noise(self, factor: float) -> None:
+        """From now on noise counts as if it were ``factor`` times as large: the temperature of all that is drawn."""
+        first = self.correction[0] if self.config.layout_prior else self.box_head.hidden
+        read = 2 * self.config.layout_embedding_dim
+        assert isinstance(first, nn.Linear)
+        first.weight[:, read : read + self.config.box_noise_dim] *= factor
+
+    def with_shared(self, noise: Tensor, first: Tensor) -> Tensor:
+        """Noise (..., box_noise_dim), what is shared taken from ``first``, the noise of expressions' first symbols."""
+        own = self.config.box_noise_dim - self.config.layout_shared_noise
+        return torch.cat([noise[..., :own], first[..., own:]], dim=-1)
 
     def _prior(self, graph: GraphBatch) -> Tensor:
         if graph.typeset_boxes is None:

@@ -21,6 +21,8 @@ from .paper import whiten_paper
 from .settings import FOLDERS
 from .starting import weights_named
 
+TEMPERATURE = "layout_temperature"  # in metadata: what temperature 1 is, as a factor of the noise in training
+
 
 def _settings(run: Path, *trainers: str) -> dict[str, Any]:
     """A run's settings, fit to be published: of files and folders their names alone.
@@ -69,16 +71,16 @@ def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
     return network, config
 
 
-def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
+def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = True, temperature: float = 1.0) -> HMEG:
     """Writes the averaged weights of a joint run, with its settings, to ``out`` (safetensors, float16).
 
-    white_paper  see :func:`hmeg.training.paper.whiten_paper`
+    white_paper, temperature  see :func:`pack_runs`
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
     model = HMEG(ModelConfig.named(_settings(run, "joint")["model"]))
     metadata = {"joint_training": json.dumps(_load_average(run, model, "joint")), "licence": licence}
-    _save(model, out, metadata, white_paper)
+    _save(model, out, metadata, white_paper, temperature)
     return model
 
 
@@ -91,44 +93,55 @@ def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogn
     return recogniser
 
 
-def pack_runs(layout: Path | str, image: Path | str, out: Path, licence: str = "", white_paper: bool = True) -> HMEG:
+def pack_runs(
+    layout: Path | str,
+    image: Path | str,
+    out: Path,
+    licence: str = "",
+    white_paper: bool = True,
+    temperature: float = 1.0,
+) -> HMEG:
     """Writes both parts, with the settings they were trained with, to ``out`` (safetensors, float16).
 
     layout, image  folders of runs, whose averaged weights are taken; or weights files, or names of bundled weights,
-                   of which that part is taken as it is
+                   of which that part is taken as it is, in its configuration
     white_paper    see :func:`hmeg.training.paper.whiten_paper`
+    temperature    what temperature 1 shall mean from now on: a factor of the noise that boxes are made from
 
-    ValueError if the parts are of different model configurations or have no weights.
+    ValueError if the parts are of differently named models or have no weights.
     """
     sources = {"layout": str(layout), "image": str(image)}
     finished = {part: weights_named(source) for part, source in sources.items()}
-    configured = {}
+    configured: dict[str, ModelConfig] = {}
     for part, source in sources.items():
         there = finished[part]
-        configured[part] = _settings(Path(source), part)["model"] if there is None else there.config.name
-    if configured["layout"] != configured["image"]:
-        raise ValueError(f"{layout} is of the model {configured['layout']!r}, {image} of {configured['image']!r}")
-    model = HMEG(ModelConfig.named(configured["image"]))
+        if there is None:
+            configured[part] = ModelConfig.named(_settings(Path(source), part)["model"])
+        else:
+            configured[part] = there.config
+    if configured["layout"].name != configured["image"].name:
+        raise ValueError(
+            f"{layout} is of the model {configured['layout'].name!r}, {image} of {configured['image'].name!r}"
+        )
+    model = HMEG(configured["image"].with_layout_of(configured["layout"]))
     metadata = {"licence": licence}
     for part, network in (("layout", model.layout_generator), ("image", model.image_model)):
         there, noted = finished[part], f"{part}_training"
         if there is None:
             metadata[noted] = json.dumps(_load_average(Path(sources[part]), network, part))
         else:
-            _take(network, there.layout_generator if part == "layout" else there.image_model, sources[part])
-            metadata.update({name: text for name, text in there.metadata.items() if name == noted})
-    _save(model, out, metadata, white_paper)
+            taken = there.layout_generator if part == "layout" else there.image_model
+            network.load_state_dict(taken.state_dict())
+            kept = (noted, TEMPERATURE) if part == "layout" else (noted,)
+            metadata.update({name: text for name, text in there.metadata.items() if name in kept})
+    _save(model, out, metadata, white_paper, temperature)
     return model
 
 
-def _take(network: nn.Module, finished: nn.Module, source: str) -> None:
-    try:
-        network.load_state_dict(finished.state_dict())
-    except RuntimeError as error:
-        raise ValueError(f"{source} holds weights of another configuration: {in_one_line(error)}") from error
-
-
-def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool) -> None:
+def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool, temperature: float) -> None:
+    if temperature != 1:
+        model.layout_generator.scale_noise(temperature)
+        metadata[TEMPERATURE] = f"{temperature * float(metadata.get(TEMPERATURE, 1)):g}"
     if white_paper:
         levels = whiten_paper(model)
         metadata["paper"] = "1 at every resolution; as trained " + ", ".join(

@@ -104,7 +104,9 @@ class Drawer:
         try:
             if self._generator is None:
                 self._generator = loaded(self._recipe, self._weights())
-            samples = self._generator.stream(block.tasks, settings.seed, settings.size, self._recipe.batch_size)
+            samples = self._generator.stream(
+                block.tasks, settings.seed, settings.size, self._recipe.batch_size, settings.temperature
+            )
             drawn = []
             for place, (sample, encoded) in enumerate(self._encoder.encoded(samples)):
                 sample.label()  # makes what the one process that writes would else make for all: it goes along
