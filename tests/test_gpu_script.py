@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ PRETENDER = """#!/bin/sh
 case "$*" in
   *is_available*) exit 0 ;;
   *get_device_capability*) echo 90 ;;
+  *find_spec*) echo "$LACKS" ;;
   *"bench --list"*) echo "raster  all of them" ;;
   *"bench raster"*) echo measuring; sleep "${SLEEP:-0}"; exit "${STATUS:-0}" ;;
   *) echo "asked: $*" ;;
@@ -57,6 +60,18 @@ def test_no_gpu_is_said(tmp_path: Path) -> None:
     refused = gpu(blind, str(tmp_path / "out"), "ceilings")
     assert refused.returncode == 2
     assert "sees a CUDA device" in refused.stderr
+
+
+def test_packages_that_are_not_there_are_named(pretender: Path, tmp_path: Path) -> None:
+    refused = gpu(pretender, str(tmp_path / "out"), "ceilings", LACKS="defusedxml tqdm")
+    assert refused.returncode == 2
+    assert "lacks: defusedxml tqdm; bring them along" in refused.stderr
+
+
+def test_packages_asked_for_are_those_that_python_knows() -> None:
+    names = re.findall('NEEDED="(.*)"', SCRIPT.read_text())[0].split()
+    assert len(names) > 10
+    assert [name for name in names if find_spec(name) is None and name != "triton"] == [], "Triton is an extra"
 
 
 def test_parts_leave_logs_and_a_table_and_failures_count(pretender: Path, tmp_path: Path) -> None:
