@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hmeg.files import partial
+from hmeg.files import check_writable, partial
 from hmeg.graph import SymbolGraph
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
@@ -69,15 +69,14 @@ def export_onnx(
     check        called with the file before it appears at ``path``; what it raises leaves nothing there
     The batch is dynamic, from 1 on; for "full" so are the symbols, from 1 to ``max_symbols``.
 
-    ``FileNotFoundError`` for a folder that is not there; ``ValueError`` for a name that does not end in .onnx and
-    for a model beyond the 2 GB that one ONNX file holds; ``Unavailable``, naming the extra that brings it, where a
-    library is missing.
+    Folders that are not there are made. ``ValueError`` for a name that does not end in .onnx, for a place where no file
+    can be made and for a model beyond the 2 GB that one ONNX file holds; ``Unavailable``, naming the extra that brings
+    it, where a library is missing.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"{path}: the name of an ONNX file must end in {SUFFIX}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+    check_writable(path)
     for library in ("onnx", "onnxscript"):
         if importlib.util.find_spec(library) is None:
             raise Unavailable(f"{library} is not installed: pip install 'hmeg[onnx]'")
@@ -94,6 +93,7 @@ def export_onnx(
     if size > _LARGEST_FILE:
         raise ValueError(f"{path}: {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB. Try --precision fp16")
     content = sealed(_as_onnx(traceable, metadata).SerializeToString())
+    path.parent.mkdir(parents=True, exist_ok=True)
     part_path = partial(path)
     try:
         part_path.write_bytes(content)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hmeg.files import write_whole
+from hmeg.files import check_writable, write_whole
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 
@@ -38,8 +38,8 @@ def build_package(
     device         that the code is for; None: the CPU
     largest_batch  most images computed at a time, from 2 on; the code serves any number from 1 to it
 
-    ``ValueError`` for another precision, batch or suffix. ``Unavailable``, in words, where there is no compiler. Takes
-    half a minute and more.
+    ``ValueError`` for another precision, batch or suffix, and for a place where no file can be made. ``Unavailable``, in
+    words, where there is no compiler. Takes half a minute and more.
     """
     device = torch.device("cpu") if device is None else device
     if precision not in PRECISIONS:
@@ -48,8 +48,7 @@ def build_package(
         raise ValueError(f"the largest batch must be in {_BATCH}..{LARGEST_BATCH}, got {largest_batch}")
     if out.suffix != SUFFIX:
         raise ValueError(f"an AOTInductor package's name ends in {SUFFIX}, got {out}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
+    check_writable(out)
     package = Package(
         metadata=ExportMetadata(
             weights_id=model.weights_id or weights_id(model),
@@ -68,6 +67,7 @@ def build_package(
         compiled = Path(folder) / f"decoder{SUFFIX}"
         _compile(model, compiled, precision, device, largest_batch)
         seal(compiled, package)
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, compiled.read_bytes())
     return package
 

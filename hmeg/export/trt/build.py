@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import hmeg
-from hmeg.files import write_whole
+from hmeg.files import check_writable, write_whole
 
 from ..errors import Unavailable
 from ..metadata import ExportMetadata
@@ -45,14 +45,14 @@ def build_engine(
     tell          called with a line for every step, and for what TensorRT complains about
 
     ``Unavailable`` if TensorRT or a GPU is missing, or if TensorRT cannot build this network; ``ValueError`` for
-    profiles that do not serve and for an ONNX file that TensorRT's parser refuses. Takes minutes.
+    profiles that do not serve, for a place where no file can be made and for an ONNX file that TensorRT's parser
+    refuses. Takes minutes.
     """
     require_tensorrt()
     check_profiles(profiles)
     if out.suffix != SUFFIX:
         raise ValueError(f"an engine's name ends in {SUFFIX}, got {out}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
+    check_writable(out)
     device = indexed_gpu(torch.device("cuda") if device is None else device)
     with torch.cuda.device(device):
         return _build(onnx_path, metadata, out, profiles, timing_cache, tf32, device, tell)
@@ -102,6 +102,7 @@ def _build(
         torch=torch.__version__,
         hmeg=hmeg.__version__,
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_engine(out, engine, sidecar)
     if timing_cache is not None:  # last: minutes of building must not be lost to a cache that cannot be written
         write_whole(timing_cache, bytes(config.get_timing_cache().serialize()))
