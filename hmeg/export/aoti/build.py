@@ -38,8 +38,8 @@ def build_package(
     device         that the code is for; None: the CPU
     largest_batch  most images computed at a time, from 2 on; the code serves any number from 1 to it
 
-    ``ValueError`` for another precision, batch or suffix, and for a place where no file can be made. ``Unavailable``, in
-    words, where there is no compiler. Takes half a minute and more.
+    ``ValueError`` for another precision, batch or suffix, and for a place where no file can be made. ``Unavailable``,
+    in words, where there is no compiler. Takes half a minute and more.
     """
     device = torch.device("cpu") if device is None else device
     if precision not in PRECISIONS:
