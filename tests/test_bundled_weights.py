@@ -41,6 +41,19 @@ def test_symbols_without_a_mode_get_the_most_frequent_one_in_use(generator: hmeg
     assert drawn is not None and wanted is not None and torch.equal(drawn, wanted)
 
 
+def test_no_handwriting_is_kept_that_is_not_drawn_from(generator: hmeg.Generator) -> None:
+    atlas = generator.model.image_model.glyphs
+    assert atlas is not None
+    unused = atlas.frequency.flatten() == 0
+    assert unused.any() and not atlas.glyphs[unused].any()
+
+
+def test_layouts_of_one_formula_differ(generator: hmeg.Generator) -> None:
+    samples = generator(r"x^2+\frac{a}{b}", count=8)
+    sides = np.stack([s.graph.boxes[:, 2:] - s.graph.boxes[:, :2] for s in samples])
+    assert (sides.std(axis=0) / sides.mean(axis=0)).mean() > 0.05, "sizes of symbols, by five per cent and more"
+
+
 def test_paper_is_white_and_ink_black(generator: hmeg.Generator) -> None:
     for sample in generator(["y = x^2", "8"], seed=0):
         assert np.median(sample.array) == 255

@@ -101,6 +101,11 @@ def test_the_rarest_style_gets_a_mode_that_exists() -> None:
     style = torch.tensor([-40.0, 40.0])  # their normal distribution function is 0 and 1 to the last bit
     chosen = glyphs.choose(torch.tensor([7, 7]), torch.rand(2, 4).cumsum(1), torch.tensor([0, 1]), style)
     assert chosen.tolist() == [0, 1]
+    glyphs.glyphs.data += 0.5
+    before = glyphs.glyphs.detach().clone().unflatten(0, (-1, 3))
+    glyphs.forget_unused()
+    after = glyphs.glyphs.detach().unflatten(0, (-1, 3))
+    assert torch.equal(after[:102, :2], before[:102, :2]) and not after[:102, 2].any()
 
 
 def test_one_writer_writes_equal_symbols_in_one_way() -> None:

@@ -215,7 +215,7 @@ def test_validation_is_logged_and_repeated_after_a_kill(data: Path, tmp_path: Pa
     LayoutTrainer(data, tmp_path / "run", config).train()
     measured = log(tmp_path / "run", "validation.jsonl")
     assert [record["step"] for record in measured] == [1, 2, 3, 4]
-    assert all(0 <= record["box_iou"] <= 1 and record["box_l1"] > 0 for record in measured)
+    assert all(0 <= record["box_iou"] <= 1 and record["box_l1"] > 0 and 0 < record["energy"] < 1 for record in measured)
     checkpoints(tmp_path / "run")[-1].unlink()  # as if it had been killed after step 3
     LayoutTrainer(data, tmp_path / "run", config, resume=True).train()
     assert log(tmp_path / "run", "validation.jsonl") == measured

@@ -89,6 +89,11 @@ class GlyphAtlas(nn.Module):
         log_side = log_sides if self.log_side.dim() == 3 else log_sides.mean(dim=2)
         self.log_side[: len(log_side)] = log_side.to(self.log_side)
 
+    @torch.no_grad()
+    def forget_unused(self) -> None:
+        """Empties the glyphs of modes that are never chosen, their frequency being 0."""
+        self.glyphs[self.frequency.flatten() == 0] = 0
+
     def choose(self, symbols: Tensor, boxes: Tensor, batch: Tensor, style: Tensor) -> Tensor:
         """Modes (V,) int64: by frequency, among those seen in boxes of about this size (a pen has one width, so small
         symbols are bold and large ones thin), or width and height (a stroke that fills a narrow box would lean in a

@@ -21,6 +21,7 @@ from .paper import whiten_paper
 from .settings import FOLDERS
 from .starting import weights_named
 
+PAPER = "paper"  # in metadata: how light it is
 TEMPERATURE = "layout_temperature"  # in metadata: what temperature 1 is, as a factor of the noise in training
 
 
@@ -104,7 +105,8 @@ def pack_runs(
     """Writes both parts, with the settings they were trained with, to ``out`` (safetensors, float16).
 
     layout, image  folders of runs, whose averaged weights are taken; or weights files, or names of bundled weights,
-                   of which that part is taken as it is, in its configuration
+                   of which that part is taken as it is, in its configuration; glyphs that are never drawn are
+                   emptied
     white_paper    see :func:`hmeg.training.paper.whiten_paper`
     temperature    what temperature 1 shall mean from now on: a factor of the noise that boxes are made from
 
@@ -132,19 +134,21 @@ def pack_runs(
         else:
             taken = there.layout_generator if part == "layout" else there.image_model
             network.load_state_dict(taken.state_dict())
-            kept = (noted, TEMPERATURE) if part == "layout" else (noted,)
+            kept = (noted, TEMPERATURE if part == "layout" else PAPER)
             metadata.update({name: text for name, text in there.metadata.items() if name in kept})
     _save(model, out, metadata, white_paper, temperature)
     return model
 
 
 def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool, temperature: float) -> None:
+    if model.image_model.glyphs is not None:
+        model.image_model.glyphs.forget_unused()  # nobody's handwriting that is not drawn from
     if temperature != 1:
         model.layout_generator.scale_noise(temperature)
         metadata[TEMPERATURE] = f"{temperature * float(metadata.get(TEMPERATURE, 1)):g}"
     if white_paper:
         levels = whiten_paper(model)
-        metadata["paper"] = "1 at every resolution; as trained " + ", ".join(
+        metadata[PAPER] = "1 at every resolution; as trained " + ", ".join(
             f"{level:.4f} at {resolution}" for resolution, level in levels.items()
         )
     out.parent.mkdir(parents=True, exist_ok=True)

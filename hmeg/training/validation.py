@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
+from hmeg.evaluation.box_spread import energy_score, local_shape
 from hmeg.evaluation.boxes import box_iou
 from hmeg.evaluation.recogniser import bundled_recogniser, read_symbols
 from hmeg.generation.noise import box_noise, image_noise
@@ -59,14 +60,22 @@ class ValidationSet:
 
     @torch.no_grad()
     def measure_boxes(self, generator: LayoutGenerator) -> Measured:
-        """Mean intersection over union and mean absolute difference of generated and true boxes."""
-        overlap, difference = [], []
+        """Mean intersection over union and mean absolute difference of generated and true boxes.
+
+        energy: the energy score of two draws' sizes and offsets (:mod:`hmeg.evaluation.box_spread`)
+        """
+        overlap, difference, energy = [], [], []
         for part in self._parts(images=False):
-            boxes = generator.eval()(part.graph, part.box_noise)
-            assert part.graph.boxes is not None
-            overlap.append(box_iou(boxes, part.graph.boxes))
-            difference.append((boxes - part.graph.boxes).abs())
-        return Measured({"box_iou": float(torch.cat(overlap).mean()), "box_l1": float(torch.cat(difference).mean())})
+            true = part.graph.boxes
+            assert true is not None
+            boxes, other = (
+                generator.eval()(part.graph, noise) for noise in (part.box_noise, self._box_noise(part.rows, _SEED + 1))
+            )
+            overlap.append(box_iou(boxes, true))
+            difference.append((boxes - true).abs())
+            energy.append(energy_score(*(local_shape(part.graph, b.float()) for b in (boxes, other, true))))
+        found = {"box_iou": overlap, "box_l1": difference, "energy": energy}
+        return Measured({name: float(torch.cat(rows).mean()) for name, rows in found.items()})
 
     @torch.no_grad()
     def measure_images(self, model: ImageModel) -> Measured:
@@ -111,16 +120,18 @@ class ValidationSet:
         for start in range(0, self.count, _BATCH):
             rows = range(start, min(start + _BATCH, self.count))
             graph = self.expressions.batch(np.array(rows))
-            noise = [
-                box_noise(len(self.dataset.graphs[row]), self.model.box_noise_dim, _SEED, row) for row in rows
-            ]
             pixels = np.stack([self.dataset.image(row) for row in rows]) if images else np.zeros((0, 1, 1), np.uint8)
             yield _Part(
                 graph.to(self.device),
                 torch.from_numpy(pixels).to(self.device).float().div_(255)[:, None],
-                torch.from_numpy(np.concatenate(noise)).to(self.device),
+                self._box_noise(rows, _SEED),
                 rows,
             )
+
+    def _box_noise(self, rows: range, seed: int) -> Tensor:
+        sizes = [len(self.dataset.graphs[row]) for row in rows]
+        noise = [box_noise(size, self.model.box_noise_dim, seed, row) for size, row in zip(sizes, rows, strict=True)]
+        return torch.from_numpy(np.concatenate(noise)).to(self.device)
 
     def _image_noise(self, rows: range) -> Tensor:
         channels, side = self.model.layout_noise_dim, self.model.image_size
