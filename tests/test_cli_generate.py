@@ -97,6 +97,17 @@ def test_random_with_count(generate):
     assert [label["index"] for label in labels] == list(range(6))
 
 
+def test_temperature(generate, tmp_path):
+    cold = generate("--latex", "x+1", "--count", 3, "--temperature", 0)
+    assert cold.exit_code == 0, cold.output
+    assert len({str(label["boxes"]) for label in cold.labels}) == 1
+    assert json.loads((cold.folder / "manifest.json").read_text())["settings"]["temperature"] == 0
+    usual = generate("--latex", "x+1", "--count", 3, out=tmp_path / "usual")
+    assert len({str(label["boxes"]) for label in usual.labels}) == 3
+    refused = generate("--latex", "x+1", "--count", 3)
+    assert refused.exit_code == 1 and "temperature 0.0, not 1.0" in refused.stderr
+
+
 def test_input_file(generate, tmp_path):
     lines = [
         b"\xef\xbb\xbfx + 1\r\n",
@@ -199,6 +210,8 @@ def test_blank_and_missing_input(generate, tmp_path):
         (["--latex", "x", "--split", "a/b"], "--split may have"),
         (["--latex", "x", "--format", "paper"], "--format"),
         (["--latex", "x", "--seed", "-1"], "--seed"),
+        (["--latex", "x", "--temperature", "2.1"], "--temperature"),
+        (["--latex", "x", "--temperature", "nan"], "--temperature"),
         (["--latex", "x", "--seed", str(2**64)], "--seed"),
     ],
 )

@@ -108,6 +108,9 @@ def test_joint_training_resumes_exactly_and_logs_all_losses(data: Path, tmp_path
     for name, value in packed.named_parameters():
         assert torch.equal(value, averaged[f"ema.{name}"].half().float()), name
     assert json.loads(packed.metadata["joint_training"])["trainer"] == "joint"
+    assert CliRunner().invoke(main, [*packing, "--temperature", "0.5"]).exit_code == 0
+    cooler = load_weights(out)
+    assert cooler.metadata["layout_temperature"] == "0.5" and cooler.weights_id != packed.weights_id
 
 
 def test_it_starts_from_the_two_halves(data: Path, tmp_path: Path) -> None:

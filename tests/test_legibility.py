@@ -64,6 +64,8 @@ def test_command_line(folder: Path) -> None:
     arguments = ["train", "measure", "--train", data, "--data", data, "--limit", "2", "--weights"]
     result = CliRunner().invoke(main, [*arguments, str(folder / "tiny.safetensors")])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["expressions"] == 2
+    assert json.loads(result.stdout)["expressions"] == 2 and json.loads(result.stdout)["box_spread"] > 0
+    cold = CliRunner().invoke(main, [*arguments, str(folder / "tiny.safetensors"), "--temperature", "0"])
+    assert json.loads(cold.stdout)["box_spread"] == 0
     missing = CliRunner().invoke(main, [*arguments, "nowhere"])
     assert missing.exit_code == 1 and "no weights 'nowhere'" in missing.output and "Traceback" not in missing.output
