@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 if __name__ == "__mp_main__":  # a worker, which imports what its parent is
     print("starting", flush=True)
     time.sleep(0.5)
@@ -20,6 +20,7 @@ def double(x):
 
 if __name__ == "__main__":
     from hmeg.workers import WorkerPool
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have left it ignored
     try:
         with WorkerPool(2) as pool:
             results = [pool.submit(double, x) for x in (1, 2)]
