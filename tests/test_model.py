@@ -156,7 +156,6 @@ def test_the_order_of_symbols_does_not_matter(config: ModelConfig) -> None:
     assert (boxes[0] - boxes[1]).abs().max() > 1e-3, "boxes that are all the same would prove nothing"
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("prior", [False, True])
 @torch.no_grad()
 def test_noise_of_another_size(prior: bool) -> None:
@@ -191,6 +190,7 @@ def test_shared_noise_is_that_of_each_expressions_first_symbol(prior: bool) -> N
     assert moved(0, dim - shared - 1) == [0] and moved(4, 0) == [4]
 
 
+@torch.no_grad()
 def test_relations_matter() -> None:
     """The same symbols and noise in another relation give other boxes and another image."""
     model = build(replace(TINY, layout_kaiming_init=True))

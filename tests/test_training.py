@@ -23,10 +23,11 @@ from hmeg.model.checkpoint import load_weights, save_weights
 from hmeg.training.checkpoints import checkpoints, load_checkpoint
 from hmeg.training.glyph_ink import varied
 from hmeg.training.image_trainer import ImageTrainer
+from hmeg.training.joint_trainer import JointTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.order import Purpose, batch_indices, step_generator
 from hmeg.training.pack import layout_generator_of, pack_joint_run, pack_runs
-from hmeg.training.settings import LayoutTrainingConfig, LoopConfig
+from hmeg.training.settings import JointTrainingConfig, LayoutTrainingConfig, LoopConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -145,6 +146,14 @@ def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Pat
     cooler = pack_runs(file, file, out, white_paper=False, temperature=0.5)
     finished.layout_generator.scale_noise(0.5)
     assert_same_state(cooler.layout_generator, finished.layout_generator)
+    assert finished.image_model.glyphs is not None and cooler.image_model.glyphs is not None
+    finished.image_model.glyphs.frequency[:, 1] = 0
+    save_weights(finished, file, dtype=torch.float32, metadata={"paper": "as it was"})
+    emptied = pack_runs(file, file, out)
+    pictures = emptied.image_model.glyphs.glyphs.unflatten(0, (-1, SMALL.glyph_modes))
+    assert pictures[:, 0].any() and not pictures[:, 1].any()
+    assert load_weights(out).metadata["paper"] == "as it was", "it is whitened once"
+    pack_runs(file, file, out, temperature=0.5)
     assert load_weights(out).metadata["layout_temperature"] == "0.5"
     pack_runs(out, file, out, temperature=0.5)
     assert load_weights(out).metadata["layout_temperature"] == "0.25"
@@ -260,12 +269,35 @@ def test_packing_what_is_no_run_says_so(tmp_path: Path) -> None:
         pack_runs(tmp_path, tmp_path, tmp_path / "out.safetensors")
 
 
+def forget_model(run: Path) -> None:
+    """A run's last checkpoint as it was before it told of the model."""
+    path = checkpoints(run)[-1]
+    state = torch.load(path, weights_only=True)
+    assert state.pop("model") == SMALL.to_json()
+    torch.save(state, path)
+
+
+def test_a_run_of_another_version_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
+    config = LayoutTrainingConfig(model="small", steps=1, batch_size=2)
+    LayoutTrainer(data, tmp_path / "layout", config).train()
+    assert LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True).run.step == 1
+    forget_model(tmp_path / "layout")
+    with pytest.raises(ValueError, match=r"layout was begun by another version of hmeg, in which 'small' is another"):
+        LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True)
+    joint = JointTrainingConfig(model="small", steps=1, batch_size=2, start_layout=str(tmp_path / "layout"))
+    with pytest.raises(ValueError, match="configuration: layout_shared_noise is 0 there, 32 here"):
+        JointTrainer(data, tmp_path / "joint", replace(joint, start_image="small"))
+
+
 def test_packing_a_run_of_the_other_kind_is_one_line(data: Path, tmp_path: Path) -> None:
     LayoutTrainer(data, tmp_path / "layout", LayoutTrainingConfig(model="small", steps=1, batch_size=2)).train()
     with pytest.raises(ValueError, match="layout is a run of `hmeg train layout`; wanted is one of `hmeg train image`"):
         pack_runs(tmp_path / "layout", tmp_path / "layout", tmp_path / "out.safetensors")
     with pytest.raises(ValueError, match="is a run of `hmeg train layout`; wanted is one of `hmeg train joint`"):
         pack_joint_run(tmp_path / "layout", tmp_path / "out.safetensors")
+    assert layout_generator_of(tmp_path / "layout")[1] == SMALL
+    forget_model(tmp_path / "layout")
+    assert layout_generator_of(tmp_path / "layout")[1] == replace(SMALL, layout_shared_noise=0)
     settings = tmp_path / "layout" / "config.yaml"
     settings.write_text(settings.read_text().replace("model: small", "model: base"))
     with pytest.raises(ValueError, match="holds no weights of this model") as caught:

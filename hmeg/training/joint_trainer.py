@@ -119,6 +119,7 @@ class JointTrainer:
             },
             self.processes,
             resume,
+            model=self.model_config,
         )
 
     def _start(self) -> None:

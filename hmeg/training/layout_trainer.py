@@ -68,6 +68,7 @@ class LayoutTrainer:
             },
             self.processes,
             resume,
+            model=self.model_config,
         )
 
     def train(self) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hmeg.files import same_place, write_atomically
+from hmeg.model.config import ModelConfig
 
 from .board import add_pictures, add_scalars, open_board
-from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint
+from .checkpoints import checkpoints, in_one_line, load_checkpoint, model_of, save_checkpoint
 from .loss_log import LossQueue, StepLog, not_finite
 from .optimisation import matmul_precision
 from .prefetch import Prefetcher
@@ -73,6 +74,7 @@ class TrainingRun:
     config     written to config.yaml; a resumed run must have been started with the same one, but for FREE_SETTINGS
     objects    name -> module or optimiser, saved and restored
     data       name -> digest of what the run reads; a resumed run must read the same
+    model      configuration of the model, where layouts are trained; a resumed run must have begun with the same one
     processes  those that train together; the leading one writes
     """
 
@@ -84,8 +86,9 @@ class TrainingRun:
         data: Mapping[str, str],
         processes: Processes,
         resume: bool = False,
+        model: ModelConfig | None = None,
     ) -> None:
-        self.out = Path(out)
+        self.out, self.model = Path(out), model
         self.objects, self.data = dict(objects), dict(data)
         self.config, self.processes = config, processes
         self.step = 0
@@ -122,6 +125,11 @@ class TrainingRun:
         changed = [name for name, digest in self.data.items() if noted.get(name, digest) != digest]
         if changed:
             raise ValueError(f"{self.out} was trained on other data: {', '.join(changed)} changed since")
+        if self.model is not None and model_of(state, self.model) != self.model:
+            raise ValueError(
+                f"{self.out} was begun by another version of hmeg, in which {self.model.name!r} is another model: "
+                "begin anew, or go on with that version"
+            )
         try:
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
@@ -133,7 +141,9 @@ class TrainingRun:
         """Writes a checkpoint atomically."""
         if self.processes.leads:
             objects = {name: thing.state_dict() for name, thing in self.objects.items()}
-            state = {"step": self.step, "data": self.data, "objects": objects}
+            state: dict[str, Any] = {"step": self.step, "data": self.data, "objects": objects}
+            if self.model is not None:
+                state["model"] = self.model.to_json()
             save_checkpoint(self.out, self.step, state, self.config.keep)
 
     def go(self, trainer: Trainer) -> None:

@@ -15,7 +15,7 @@ from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
 from hmeg.model.layout import LayoutGenerator
 
-from .checkpoints import in_one_line, load_checkpoint
+from .checkpoints import in_one_line, load_checkpoint, model_of
 from .loop import CONFIG
 from .paper import whiten_paper
 from .settings import FOLDERS
@@ -62,7 +62,7 @@ def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
     ValueError if it has no checkpoint, or is a run of another kind.
     """
     settings = _settings(run, "layout", "joint")
-    config = ModelConfig.named(settings["model"])
+    config = model_of(load_checkpoint(run), ModelConfig.named(settings["model"]))
     if settings["trainer"] == "joint":
         model = HMEG(config)
         _load_average(run, model, "joint")
@@ -79,7 +79,7 @@ def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = 
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
-    model = HMEG(ModelConfig.named(_settings(run, "joint")["model"]))
+    model = HMEG(model_of(load_checkpoint(run), ModelConfig.named(_settings(run, "joint")["model"])))
     metadata = {"joint_training": json.dumps(_load_average(run, model, "joint")), "licence": licence}
     _save(model, out, metadata, white_paper, temperature)
     return model
@@ -118,7 +118,8 @@ def pack_runs(
     for part, source in sources.items():
         there = finished[part]
         if there is None:
-            configured[part] = ModelConfig.named(_settings(Path(source), part)["model"])
+            named = ModelConfig.named(_settings(Path(source), part)["model"])
+            configured[part] = named if part == "image" else model_of(load_checkpoint(Path(source)), named)
         else:
             configured[part] = there.config
     if configured["layout"].name != configured["image"].name:
@@ -146,7 +147,7 @@ def _save(model: HMEG, out: Path, metadata: dict[str, str], white_paper: bool, t
     if temperature != 1:
         model.layout_generator.scale_noise(temperature)
         metadata[TEMPERATURE] = f"{temperature * float(metadata.get(TEMPERATURE, 1)):g}"
-    if white_paper:
+    if white_paper and PAPER not in metadata:  # whitened once already, and what it was is noted
         levels = whiten_paper(model)
         metadata[PAPER] = "1 at every resolution; as trained " + ", ".join(
             f"{level:.4f} at {resolution}" for resolution, level in levels.items()

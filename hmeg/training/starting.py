@@ -8,9 +8,11 @@ from pathlib import Path
 from torch import nn
 
 from hmeg.generation.loading import bundled_weights, load_model
+from hmeg.model.config import ModelConfig
 from hmeg.model.generator import HMEG
+from hmeg.model.layout import LayoutGenerator
 
-from .checkpoints import in_one_line, load_checkpoint
+from .checkpoints import in_one_line, load_checkpoint, model_of
 
 
 def weights_named(source: str) -> HMEG | None:
@@ -26,6 +28,17 @@ def weights_named(source: str) -> HMEG | None:
     raise ValueError(f"{source} is neither the folder of a run, nor a weights file, nor bundled weights ({bundled})")
 
 
+def _check_layout(source: str, network: nn.Module, theirs: ModelConfig) -> None:
+    """``ValueError`` if a network with a layout generator would read noise otherwise than its weights are used to."""
+    if not isinstance(network, (LayoutGenerator, HMEG)):
+        return
+    if network.config.layout_shared_noise != theirs.layout_shared_noise:
+        raise ValueError(
+            f"{source} holds weights of another configuration: layout_shared_noise is {theirs.layout_shared_noise} "
+            f"there, {network.config.layout_shared_noise} here"
+        )
+
+
 def start_from(source: str, networks: Mapping[str, nn.Module], part: Callable[[HMEG], nn.Module]) -> None:
     """Loads weights into ``networks``, by the names that a run's checkpoint has for them.
 
@@ -37,9 +50,14 @@ def start_from(source: str, networks: Mapping[str, nn.Module], part: Callable[[H
     finished = weights_named(source)
     try:
         if finished is not None:
+            _check_layout(source, networks["model"], finished.config)
             networks["model"].load_state_dict(part(finished).state_dict())
             return
-        objects = load_checkpoint(Path(source))["objects"]
+        state = load_checkpoint(Path(source))
+        ours = getattr(networks["model"], "config", None)
+        if isinstance(ours, ModelConfig):
+            _check_layout(source, networks["model"], model_of(state, ours))
+        objects = state["objects"]
         for name, network in networks.items():
             network.load_state_dict(objects[name], strict=name != "discriminators")
     except (KeyError, RuntimeError) as error:
