@@ -12,8 +12,8 @@
 #
 # Without PART: all of them. Every part stops after LIMIT seconds (default 480). The last lines are a table of the parts;
 # the exit status is 1 if one of them failed. PYTHON names the interpreter (default python3); it must have torch, triton,
-# pybind11, cmake, ninja, pytest, pytest-benchmark and what pyproject.toml lists under dependencies. What it lacks can be
-# brought along: `pip install --target DIR PACKAGE...` where there is a network, PYTHONPATH=DIR here.
+# pybind11, cmake, ninja, pytest, pytest-xdist, pytest-benchmark, hypothesis and what pyproject.toml lists under dependencies. What it lacks can be
+# brought along: `pip install --target DIR PACKAGE...` where there is a network, PYTHONPATH=DIR PATH=DIR/bin:$PATH here.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,9 +33,11 @@ OUT=$(cd "$OUT" && pwd)
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || {
   echo "gpu.sh: $PYTHON has no torch that sees a CUDA device" >&2; exit 2; }
-NEEDED="triton pybind11 pytest pytest_benchmark numpy PIL latex2mathml defusedxml safetensors click tqdm yaml jinja2"
+# Modules, and after a colon the package that brings one where its name is another.
+NEEDED="triton setuptools pybind11 pytest xdist:pytest-xdist pytest_benchmark:pytest-benchmark hypothesis numpy PIL:pillow
+  latex2mathml defusedxml safetensors click tqdm yaml:pyyaml jinja2"
 MISSING=$("$PYTHON" -c 'import sys; from importlib.util import find_spec
-print(*(name for name in sys.argv[1:] if find_spec(name) is None))' $NEEDED)
+print(*(name.split(":")[-1] for name in sys.argv[1:] if find_spec(name.split(":")[0]) is None))' $NEEDED)
 [ -z "$MISSING" ] || {
   echo "gpu.sh: $PYTHON lacks: $MISSING; bring them along (pip install --target DIR ...) with PYTHONPATH=DIR" >&2; exit 2; }
 ARCH=$("$PYTHON" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())')

@@ -16,7 +16,7 @@ from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.typeset import typeset
 from hmeg.graph.typeset_rows import bracket_pairs, rows_of
-from hmeg.graph.typeset_statistics import main, measure
+from hmeg.graph.typeset_statistics import _root, main, measure
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
 
 HALF_STROKE = 1.25 / 256
@@ -108,6 +108,28 @@ def test_a_root_holds_its_radicand(content: str) -> None:
         elif label != "\\sqrt":
             assert root[0] < box[0] and root[1] < box[1] and box[2] < root[2]
             assert box[3] < root[3] + 0.3 * height(root)
+
+
+def test_room_before_a_radicand_grows_with_its_height() -> None:
+    def room(latex: str) -> float:
+        graph = parse_latex(latex)
+        boxes = typeset(graph)
+        root = boxes[graph.symbols.index("\\sqrt")]
+        others = np.delete(boxes, graph.symbols.index("\\sqrt"), axis=0)
+        scale = height(others[graph.symbols.index("a") - 1])  # of the letter that both have, in rows of one size
+        return float((others[:, 0].min() - root[0]) / scale)
+
+    low, high = room(r"\sqrt{a}"), room(r"\sqrt{a^{b^{c^{d}}}}")
+    assert low * 1.1 < high < low * 3
+
+
+def test_roots_are_measured_by_a_line() -> None:
+    heights = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    roots = [[0.75 + 0.25 * h, 0.1, 0.2, 0.3, h] for h in heights]
+    assert _root(roots) == pytest.approx([0.75, 0.1, 0.2, 0.3, 0.25])
+    roots.insert(0, [9.0, 0.1, 0.2, 0.3, 1.2])  # one odd writer
+    assert _root(roots) == pytest.approx([0.75, 0.1, 0.2, 0.3, 0.25])
+    assert _root([[0.5, 0.1, 0.2, 0.3, 1.0]] * 3) == [0.5, 0.1, 0.2, 0.3, 0.0], "all of one height"
 
 
 def test_the_index_of_a_root_stands_at_its_upper_left() -> None:
