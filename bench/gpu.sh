@@ -12,8 +12,9 @@
 #
 # Without PART: all of them. Every part stops after LIMIT seconds (default 480). The last lines are a table of the parts;
 # the exit status is 1 if one of them failed. PYTHON names the interpreter (default python3); it must have torch, triton,
-# pybind11, cmake, ninja, pytest, pytest-xdist, pytest-benchmark, hypothesis and what pyproject.toml lists under dependencies. What it lacks can be
-# brought along: `pip install --target DIR PACKAGE...` where there is a network, PYTHONPATH=DIR PATH=DIR/bin:$PATH here.
+# setuptools, pybind11, cmake, ninja, pytest, pytest-xdist, pytest-benchmark, hypothesis and what pyproject.toml lists
+# under dependencies. What it lacks can be brought along: `pip install --target DIR PACKAGE...` where there is a network,
+# PYTHONPATH=DIR PATH=DIR/bin:$PATH here.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -5,6 +5,8 @@ A process of its own: what others have left in the heap decides whether the syst
 
 from __future__ import annotations
 
+import mmap
+
 import torch
 
 from bench.memory import extra_bytes
@@ -19,7 +21,10 @@ def allocates() -> list[torch.Tensor]:
 
 
 def allocates_natively() -> list[torch.Tensor]:
-    bytearray(b"x" * 2**23)  # two copies at a time, outside torch's allocator
+    # Outside torch's allocator, and given back at once: freed parts of the heap stay or go as glibc likes.
+    with mmap.mmap(-1, 2**24, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for page in range(0, len(memory), mmap.PAGESIZE):
+            memory[page] = 1
     return [torch.ones(2**20)]
 
 

@@ -63,6 +63,8 @@ def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
     assert log(tmp_path / "run", "validation.jsonl")[-1]["accuracy"] > 0.9
     out = tmp_path / "symbols.safetensors"
     arguments = ["train", "pack", "--classifier", str(tmp_path / "run"), "--out", str(out)]
+    refused = CliRunner().invoke(main, [*arguments, "--temperature", "0.5"])
+    assert refused.exit_code == 2 and "--temperature is for layouts" in refused.output and not out.exists()
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     dataset = CrohmeDataset(data)

@@ -45,7 +45,7 @@ typename Engine::Scalar* take_outputs(Workspace& workspace, const Engine& engine
 
 // Calls body(engine, tiles) with an engine whose memory is taken from `workspace`.
 template <typename Engine, typename Body>
-void with(MessageWay way, Workspace& workspace, const MessageShape& shape, Body body) {
+void plan_and_run(MessageWay way, Workspace& workspace, const MessageShape& shape, Body body) {
   const EdgeTiles tiles(shape.edges, Engine::kTile);
   Engine engine(way, workspace, shape, tiles);
   body(engine, tiles);
@@ -71,10 +71,10 @@ template <typename Direction, typename T, typename Body>
 void with_engine(MessageWay way, Workspace& workspace, const MessageShape& shape, Body body) {
 #ifdef HMEG_WITH_AMX
   if constexpr (std::is_same_v<T, float>) {
-    if (way.variant == kAmx) return with<typename Direction::Amx>(way, workspace, shape, body);
+    if (way.variant == kAmx) return plan_and_run<typename Direction::Amx>(way, workspace, shape, body);
   }
 #endif
-  with<typename Direction::template Sparse<T>>(way, workspace, shape, body);
+  plan_and_run<typename Direction::template Sparse<T>>(way, workspace, shape, body);
 }
 
 template <typename Engine>

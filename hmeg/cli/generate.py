@@ -16,7 +16,7 @@ import click
 from tqdm import tqdm
 
 from hmeg.cli.errors import described
-from hmeg.cli.parameters import Number, Output
+from hmeg.cli.parameters import Number, Output, temperature_option
 from hmeg.generation.augmentation.plan import NONE, chosen, varying
 from hmeg.quoting import quoted
 
@@ -95,12 +95,8 @@ class _NumberOrAuto(click.ParamType):
     metavar="PIXELS",
     help="Side of the images. 64, 128 and 256 are drawn natively, other sizes up to 256 scaled down.",
 )
-@click.option(
-    "--temperature",
-    default=1.0,
-    show_default=True,
-    type=Number(0, 2),
-    help="How much layouts vary from sample to sample of an expression: 0 not at all, 1 as the weights were trained.",
+@temperature_option(
+    "How much layouts vary from sample to sample of an expression: 0 not at all, 1 as the weights were packed."
 )
 @click.option(
     "--augment",

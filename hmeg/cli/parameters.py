@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+from hmeg.generation.manifest import HOTTEST
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def temperature_option(help_text: str) -> Callable[[_Command], _Command]:
+    """``--temperature``, of layouts."""
+    return click.option("--temperature", default=1.0, show_default=True, type=Number(0, HOTTEST), help=help_text)
 
 
 class Output(click.Path):

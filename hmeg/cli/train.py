@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hmeg.cli.errors import described
-from hmeg.cli.parameters import Number, Output
+from hmeg.cli.parameters import Output, temperature_option
 from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.quoting import quoted
 from hmeg.training.settings import (
@@ -232,12 +232,8 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     help="Shift images so that their background is white: training leaves it a little grey.",
 )
-@click.option(
-    "--temperature",
-    default=1.0,
-    show_default=True,
-    type=Number(0, 2),
-    help="Of layouts, from now on: what 1 means to `hmeg generate --temperature`, as a factor of what was trained.",
+@temperature_option(
+    "Of layouts, from now on: what 1 means to `hmeg generate --temperature`, as a factor of what was trained."
 )
 def pack(
     layout: str | None,
@@ -265,6 +261,8 @@ def pack(
             case (None, None, Path(), None):
                 model = pack_joint_run(joint_run, out, licence, white_paper, temperature)
             case (None, None, None, Path()):
+                if temperature != 1:
+                    raise click.UsageError("--temperature is for layouts; --classifier packs none")
                 model = pack_classifier_run(classifier_run, out, licence)
             case _:
                 raise click.UsageError("give --layout and --image, or --joint, or --classifier")
@@ -284,13 +282,7 @@ def pack(
 )
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path), help="Prepared validation set.")
 @click.option("--limit", type=click.IntRange(1), help="Look at the first expressions only.")
-@click.option(
-    "--temperature",
-    default=1.0,
-    show_default=True,
-    type=Number(0, 2),
-    help="How much layouts vary, as for `hmeg generate`.",
-)
+@temperature_option("How much layouts vary, as for `hmeg generate`.")
 def measure(weights: str, train_data: Path, data: Path, limit: int | None, temperature: float) -> None:
     """Draw a validation set and report how many symbols can be read, and how far boxes and pixels are off (JSON)."""
     import json

@@ -23,13 +23,13 @@ from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .display import boxes_in_pixels, resize, to_pixels, upright
+from .manifest import HOTTEST
 from .noise import box_noise, image_noise
 from .sample import Sample
 from .staging import HostStaging, PinnedStaging, Staging
 
 MIN_SIZE = 16
 DEFAULT_BATCH_SIZE = 16
-HOTTEST = 2.0  # temperature; training saw none above 1
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -170,8 +170,8 @@ class Generator:
                      single one, too
         size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
-        temperature  factor of the noise that boxes are made from, in [0, :data:`HOTTEST`]: 1 as the layout generator
-                     was trained, 0 the same boxes for all samples of an expression. Symbols differ all the same.
+        temperature  factor of the noise that boxes are made from, in [0, :data:`HOTTEST`]: 1 as the weights were
+                     packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
         ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
         """
         self.check(size, batch_size, temperature)

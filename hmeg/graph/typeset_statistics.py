@@ -328,8 +328,7 @@ def measure(graphs: Iterable[SymbolGraph]) -> dict[str, Any]:
         "gaps": _measure_gaps(expressions),
         "rows": rows.medians(),
         "brackets": brackets,
-        **holders.medians(),
-        **{name: _root(roots) for name, roots in holders.values.items() if name.startswith("root")},
+        **{name: _medians(seen) if name == "bar" else _root(seen) for name, seen in sorted(holders.values.items())},
     }
     missing = [name for name in ("bar", "root", "root with index") if name not in result]
     missing += [name for name in RELATIONS if name != "Right" and name not in result["rows"]]

@@ -49,9 +49,11 @@ def load_checkpoint(run: Path) -> Mapping[str, Any]:
 
 
 def model_of(state: Mapping[str, Any], named: ModelConfig) -> ModelConfig:
-    """The configuration of the model that a layout or joint run trains, by a checkpoint of it; ``ValueError`` for none.
+    """The configuration of the model that a layout or joint run trains, by a checkpoint of it.
 
-    named  what a model of that name is now: runs of before checkpoints had it are like that, without shared noise
+    named  what a model of that name is now: runs of before checkpoints noted it are like that, without shared noise
+
+    ``ValueError`` if what is noted is no configuration.
     """
     noted = state.get("model")
     return replace(named, layout_shared_noise=0) if noted is None else ModelConfig.from_json(str(noted))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,50 +47,70 @@ def _settings(run: Path, *trainers: str) -> dict[str, Any]:
     return {name: Path(value).name if name in FOLDERS and value else value for name, value in settings.items()}
 
 
-def _load_average(run: Path, part: nn.Module, trainer: str) -> dict[str, Any]:
-    """Loads the averaged weights of a trainer's run into ``part``; returns the run's settings and step."""
-    settings = _settings(run, trainer)
-    state = load_checkpoint(run)
-    try:
-        part.load_state_dict(state["objects"]["ema"]["weights"])
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"{run} holds no weights of this model: {in_one_line(error)}") from error
-    return {**settings, "step": int(state["step"])}
+@dataclass(frozen=True)
+class _Run:
+    """A run of one of some trainers: its settings, fit to be published, and its last checkpoint."""
+
+    folder: Path
+    settings: dict[str, Any]
+    state: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, *trainers: str) -> _Run:
+        """ValueError if it is no run of ``hmeg train`` with one of these trainers, or has no checkpoint."""
+        return cls(folder, _settings(folder, *trainers), load_checkpoint(folder))
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the model that it trains."""
+        named = ModelConfig.named(self.settings["model"])
+        return named if self.settings["trainer"] == "image" else model_of(self.state, named)
+
+    def load_average(self, part: nn.Module) -> str:
+        """Loads the averaged weights into ``part``; settings and step as JSON. ValueError if they do not fit."""
+        try:
+            part.load_state_dict(self.state["objects"]["ema"]["weights"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{self.folder} holds no weights of this model: {in_one_line(error)}") from error
+        return json.dumps({**self.settings, "step": int(self.state["step"])})
 
 
-def layout_generator_of(run: Path) -> tuple[LayoutGenerator, ModelConfig]:
+def layout_generator_of(folder: Path) -> tuple[LayoutGenerator, ModelConfig]:
     """The averaged layout generator of a layout or joint run, and its model's configuration.
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
-    settings = _settings(run, "layout", "joint")
-    config = model_of(load_checkpoint(run), ModelConfig.named(settings["model"]))
-    if settings["trainer"] == "joint":
+    run = _Run.read(folder, "layout", "joint")
+    config = run.config
+    if run.settings["trainer"] == "joint":
         model = HMEG(config)
-        _load_average(run, model, "joint")
+        run.load_average(model)
         return model.layout_generator, config
     network = LayoutGenerator(config)
-    _load_average(run, network, "layout")
+    run.load_average(network)
     return network, config
 
 
-def pack_joint_run(run: Path, out: Path, licence: str = "", white_paper: bool = True, temperature: float = 1.0) -> HMEG:
+def pack_joint_run(
+    folder: Path, out: Path, licence: str = "", white_paper: bool = True, temperature: float = 1.0
+) -> HMEG:
     """Writes the averaged weights of a joint run, with its settings, to ``out`` (safetensors, float16).
 
     white_paper, temperature  see :func:`pack_runs`
 
     ValueError if it has no checkpoint, or is a run of another kind.
     """
-    model = HMEG(model_of(load_checkpoint(run), ModelConfig.named(_settings(run, "joint")["model"])))
-    metadata = {"joint_training": json.dumps(_load_average(run, model, "joint")), "licence": licence}
+    run = _Run.read(folder, "joint")
+    model = HMEG(run.config)
+    metadata = {"joint_training": run.load_average(model), "licence": licence}
     _save(model, out, metadata, white_paper, temperature)
     return model
 
 
-def pack_classifier_run(run: Path, out: Path, licence: str = "") -> SymbolRecogniser:
+def pack_classifier_run(folder: Path, out: Path, licence: str = "") -> SymbolRecogniser:
     """Writes the averaged weights of a classifier's run, with its settings, to ``out`` (safetensors, float16)."""
     recogniser = SymbolRecogniser()
-    metadata = {"training": json.dumps(_load_average(run, recogniser, "classifier")), "licence": licence}
+    metadata = {"training": _Run.read(folder, "classifier").load_average(recogniser), "licence": licence}
     out.parent.mkdir(parents=True, exist_ok=True)
     save_recogniser(recogniser, out, metadata)
     return recogniser
@@ -112,26 +134,19 @@ def pack_runs(
 
     ValueError if the parts are of differently named models or have no weights.
     """
-    sources = {"layout": str(layout), "image": str(image)}
-    finished = {part: weights_named(source) for part, source in sources.items()}
-    configured: dict[str, ModelConfig] = {}
-    for part, source in sources.items():
-        there = finished[part]
-        if there is None:
-            named = ModelConfig.named(_settings(Path(source), part)["model"])
-            configured[part] = named if part == "image" else model_of(load_checkpoint(Path(source)), named)
-        else:
-            configured[part] = there.config
-    if configured["layout"].name != configured["image"].name:
-        raise ValueError(
-            f"{layout} is of the model {configured['layout'].name!r}, {image} of {configured['image'].name!r}"
-        )
-    model = HMEG(configured["image"].with_layout_of(configured["layout"]))
+    sources: dict[str, HMEG | _Run] = {}
+    for part, source in (("layout", str(layout)), ("image", str(image))):
+        finished = weights_named(source)
+        sources[part] = _Run.read(Path(source), part) if finished is None else finished
+    of_layout, of_image = sources["layout"].config, sources["image"].config
+    if of_layout.name != of_image.name:
+        raise ValueError(f"{layout} is of the model {of_layout.name!r}, {image} of {of_image.name!r}")
+    model = HMEG(of_image.with_layout_of(of_layout))
     metadata = {"licence": licence}
     for part, network in (("layout", model.layout_generator), ("image", model.image_model)):
-        there, noted = finished[part], f"{part}_training"
-        if there is None:
-            metadata[noted] = json.dumps(_load_average(Path(sources[part]), network, part))
+        there, noted = sources[part], f"{part}_training"
+        if isinstance(there, _Run):
+            metadata[noted] = there.load_average(network)
         else:
             taken = there.layout_generator if part == "layout" else there.image_model
             network.load_state_dict(taken.state_dict())

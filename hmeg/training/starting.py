@@ -28,14 +28,12 @@ def weights_named(source: str) -> HMEG | None:
     raise ValueError(f"{source} is neither the folder of a run, nor a weights file, nor bundled weights ({bundled})")
 
 
-def _check_layout(source: str, network: nn.Module, theirs: ModelConfig) -> None:
-    """``ValueError`` if a network with a layout generator would read noise otherwise than its weights are used to."""
-    if not isinstance(network, (LayoutGenerator, HMEG)):
-        return
-    if network.config.layout_shared_noise != theirs.layout_shared_noise:
+def _check_layout(source: str, ours: ModelConfig, theirs: ModelConfig) -> None:
+    """``ValueError`` if a layout generator would read noise otherwise than its weights are used to."""
+    if ours.layout_shared_noise != theirs.layout_shared_noise:
         raise ValueError(
             f"{source} holds weights of another configuration: layout_shared_noise is {theirs.layout_shared_noise} "
-            f"there, {network.config.layout_shared_noise} here"
+            f"there, {ours.layout_shared_noise} here"
         )
 
 
@@ -47,18 +45,18 @@ def start_from(source: str, networks: Mapping[str, nn.Module], part: Callable[[H
 
     Discriminators that the source does not have stay as they are. ValueError if it holds no such weights.
     """
-    finished = weights_named(source)
+    finished, model = weights_named(source), networks["model"]
+    ours = model.config if isinstance(model, (LayoutGenerator, HMEG)) else None  # of what makes boxes
     try:
         if finished is not None:
-            _check_layout(source, networks["model"], finished.config)
-            networks["model"].load_state_dict(part(finished).state_dict())
+            if ours is not None:
+                _check_layout(source, ours, finished.config)
+            model.load_state_dict(part(finished).state_dict())
             return
         state = load_checkpoint(Path(source))
-        ours = getattr(networks["model"], "config", None)
-        if isinstance(ours, ModelConfig):
-            _check_layout(source, networks["model"], model_of(state, ours))
-        objects = state["objects"]
+        if ours is not None:
+            _check_layout(source, ours, model_of(state, ours))
         for name, network in networks.items():
-            network.load_state_dict(objects[name], strict=name != "discriminators")
+            network.load_state_dict(state["objects"][name], strict=name != "discriminators")
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{source} holds weights of another configuration: {in_one_line(error)}") from error

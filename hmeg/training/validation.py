@@ -68,9 +68,9 @@ class ValidationSet:
         for part in self._parts(images=False):
             true = part.graph.boxes
             assert true is not None
-            boxes, other = (
-                generator.eval()(part.graph, noise) for noise in (part.box_noise, self._box_noise(part.rows, _SEED + 1))
-            )
+            read = generator.eval().read(part.graph)
+            boxes = generator.place(part.graph, read, part.box_noise)
+            other = generator.place(part.graph, read, self._box_noise(part.rows, _SEED + 1))
             overlap.append(box_iou(boxes, true))
             difference.append((boxes - true).abs())
             energy.append(energy_score(*(local_shape(part.graph, b.float()) for b in (boxes, other, true))))
