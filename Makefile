@@ -1,6 +1,6 @@
 # make demo    handwriting from a few LaTeX formulas, in out/demo
 # make test    the test suite
-# make lint    ruff and mypy
+# make lint    formats, ruff, mypy and which package may import which
 # Everything runs in .venv, made on first use; PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -42,6 +42,8 @@ $(VENV)/stubs.stamp: $(VENV)/hmeg.stamp tests/tensorrt_stubs.py
 
 lint: $(VENV)/hmeg.stamp $(VENV)/stubs.stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.h' '*.cpp' '*.cu')
 	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
 
 clean:

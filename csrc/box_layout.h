@@ -1,5 +1,6 @@
-// box_layout: layout[n, c, i, j] = sum over the symbols v of expression n of mask_v[i, j] * features[v, c], mask_v being
-// the soft mask of box v (box_soft_mask.h). A mask is the product of a ramp down and a ramp across and is never stored.
+// box_layout: layout[n, c, i, j] = sum over the symbols v of expression n of mask_v[i, j] * features[v, c], mask_v
+// being the soft mask of box v (box_soft_mask.h). A mask is the product of a ramp down and a ramp across and is never
+// stored.
 //
 // Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
 // Arrays are contiguous and of one scalar type: features (V, C), boxes (V, 4), layout (N, C, H, W), their gradients

@@ -22,10 +22,10 @@ extern "C" {
 
 // (width - 1) * column_stride must be below 2^31. workspace: threads * crop_boxes_scratch(h, w) scalars.
 const char* hmeg_cpu_crop_boxes_forward(int64_t dtype, const void* images, const void* boxes, const int64_t* batch,
-                                        void* crops, void* workspace, int64_t symbols, int64_t graphs,
-                                        int64_t channels, int64_t height, int64_t width, int64_t graph_stride,
-                                        int64_t channel_stride, int64_t row_stride, int64_t column_stride,
-                                        int64_t crop_height, int64_t crop_width, int64_t threads, int64_t variant);
+                                        void* crops, void* workspace, int64_t symbols, int64_t graphs, int64_t channels,
+                                        int64_t height, int64_t width, int64_t graph_stride, int64_t channel_stride,
+                                        int64_t row_stride, int64_t column_stride, int64_t crop_height,
+                                        int64_t crop_width, int64_t threads, int64_t variant);
 // order: N + 1 + V int64 of workspace.
 const char* hmeg_cpu_crop_boxes_backward(int64_t dtype, const void* grad_crops, const void* images, const void* boxes,
                                          const int64_t* batch, void* grad_images, void* grad_boxes, void* workspace,

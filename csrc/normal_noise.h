@@ -1,5 +1,5 @@
-// normal_noise: standard normal numbers that depend on (seed, index of the sample, position) alone; bit for bit the same
-// on every backend. docs/kernels.md defines them; what every implementation needs of the definition is here.
+// normal_noise: standard normal numbers that depend on (seed, index of the sample, position) alone; bit for bit the
+// same on every backend. docs/kernels.md defines them; what every implementation needs of the definition is here.
 //
 // Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
 // indices (N,), the sample's index as the bits of an unsigned number; out (N, numbers), contiguous; seed likewise bits.

@@ -43,12 +43,12 @@ const char* hmeg_cuda_refine_masks_forward(int64_t dtype, const void* boxes, con
                                            void* mean, void* var, const void* conv2_weight, const void* conv2_bias,
                                            void* masks, void* workspace, int64_t symbols, int64_t channels,
                                            int64_t height, int64_t width, int64_t training, double eps, void* stream);
-const char* hmeg_cuda_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks,
-                                            const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                            const void* bn_weight, const void* bn_bias, const void* mean,
-                                            const void* var, const void* conv2_weight, const void* conv2_bias,
-                                            void* grad_boxes, void* grad_conv1_weight, void* grad_conv1_bias,
-                                            void* grad_bn_weight, void* grad_bn_bias, void* grad_conv2_weight,
-                                            void* grad_conv2_bias, void* workspace, int64_t symbols, int64_t channels,
-                                            int64_t height, int64_t width, int64_t training, double eps, void* stream);
+const char* hmeg_cuda_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks, const void* boxes,
+                                            const void* conv1_weight, const void* conv1_bias, const void* bn_weight,
+                                            const void* bn_bias, const void* mean, const void* var,
+                                            const void* conv2_weight, const void* conv2_bias, void* grad_boxes,
+                                            void* grad_conv1_weight, void* grad_conv1_bias, void* grad_bn_weight,
+                                            void* grad_bn_bias, void* grad_conv2_weight, void* grad_conv2_bias,
+                                            void* workspace, int64_t symbols, int64_t channels, int64_t height,
+                                            int64_t width, int64_t training, double eps, void* stream);
 }

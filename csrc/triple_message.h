@@ -44,7 +44,7 @@ int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, 
                                                   int64_t threads);
 int64_t hmeg_cpu_triple_message_backward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
                                                    int64_t out, int64_t types, int64_t parts, int64_t variant,
-                                                  int64_t threads);
+                                                   int64_t threads);
 
 // pooled (V, K), which must be zero before: sums over the edges of ReLU(W2 ReLU(W1 [x_s ; e ; x_o] + b1) + b2);
 // new_edges (E, C') and, unless null, signs.
@@ -97,7 +97,6 @@ const char* hmeg_cuda_triple_message_grad_products(int64_t dtype, const void* si
 // collected (2, V, K): sums of rows (count, K) over each node's edges as subject and as object.
 const char* hmeg_cuda_triple_message_collect(int64_t dtype, const void* rows, const int64_t* subject_rows,
                                              const int64_t* subject_edges, const int64_t* object_rows,
-                                             const int64_t* object_edges, void* carried, void* collected,
-                                             int64_t first, int64_t count, int64_t edges, int64_t nodes, int64_t width,
-                                             void* stream);
+                                             const int64_t* object_edges, void* carried, void* collected, int64_t first,
+                                             int64_t count, int64_t edges, int64_t nodes, int64_t width, void* stream);
 }

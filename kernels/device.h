@@ -11,7 +11,8 @@
 #include <cuda_runtime.h>
 
 #define HMEG_KERNEL __global__ void
-// A kernel that is launched in blocks of `threads`, kept to the registers with which `blocks` of them fit one multiprocessor.
+// A kernel that is launched in blocks of `threads`, kept to the registers with which `blocks` of them fit one
+// multiprocessor.
 #define HMEG_KERNEL_FITTED(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define HMEG_DEVICE __device__ __forceinline__
 // An array of `count` (a compile-time constant) T in shared memory, one per block; it starts at a multiple of 16 bytes.
@@ -171,8 +172,9 @@ HMEG_DEVICE A warp_sum(A value) {
   return value;
 }
 
-// Sums kCount (a multiple of 32) values over the warp, each in a fixed order: lane l receives the sums of the kCount / 32
-// values from kCount / 32 * l on, as the first of `values`. Takes kCount shuffles where warp_sum would take 5 kCount.
+// Sums kCount (a multiple of 32) values over the warp, each in a fixed order: lane l receives the sums of the kCount /
+// 32 values from kCount / 32 * l on, as the first of `values`. Takes kCount shuffles where warp_sum would take 5
+// kCount.
 template <int kCount, typename A>
 HMEG_DEVICE void warp_sum_scattered(A (&values)[kCount]) {
   static_assert(kCount % 32 == 0, "every lane receives as many sums");
@@ -208,8 +210,8 @@ HMEG_DEVICE void block_sum(A (&values)[kCount]) {
   sync_block();  // nobody may write `partial` again before everybody has read it
 }
 
-// An H100 has 132 multiprocessors; a launch of fewer blocks than this leaves some of them with little to do, and is better
-// cut into smaller blocks.
+// An H100 has 132 multiprocessors; a launch of fewer blocks than this leaves some of them with little to do, and is
+// better cut into smaller blocks.
 constexpr int64_t kFewBlocks = 264;
 
 // Whether kCount-wide accesses may be used on rows of `width` items that start at `base`.

@@ -9,8 +9,8 @@ struct Symbols {
   int64_t begin, end;
 };
 
-// The symbols of `graph`: a search that cuts the range into 32 parts at a time, a lane for each. All lanes of a warp call
-// it and receive the same. Where batch is not sorted the answer is some range within [0, symbols).
+// The symbols of `graph`: a search that cuts the range into 32 parts at a time, a lane for each. All lanes of a warp
+// call it and receive the same. Where batch is not sorted the answer is some range within [0, symbols).
 HMEG_DEVICE Symbols symbols_of(const int64_t* batch, int64_t symbols, int64_t graph) {
   const int lane = thread_index() % 32;
   int64_t low[2] = {0, 0}, high[2] = {symbols, symbols};  // for the first symbol of `graph` and of `graph` + 1

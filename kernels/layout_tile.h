@@ -2,8 +2,8 @@
 // symbols of mask x features.
 //
 // A warp owns 32 packs of pixels and kTileChannels channels, its sums stay in registers, and every number of the layout
-// is written once. The warps of a block that share their pixels read the same masks at the same time, from the L1 cache;
-// features wait in shared memory. Where the masks come from is the caller's business (Source).
+// is written once. The warps of a block that share their pixels read the same masks at the same time, from the L1
+// cache; features wait in shared memory. Where the masks come from is the caller's business (Source).
 #pragma once
 
 #include "device.h"

@@ -1,6 +1,6 @@
 // What refine_masks' second half needs of its weights: the second convolution with the batch norm folded into it.
-// y = s relu(z) + t, s = bn_weight / sqrt(var + eps), t = bn_bias - mean s; y is padded with zeros after the norm, so the
-// share of t in a logit depends on the pixel's class and is a constant of it.
+// y = s relu(z) + t, s = bn_weight / sqrt(var + eps), t = bn_bias - mean s; y is padded with zeros after the norm, so
+// the share of t in a logit depends on the pixel's class and is a constant of it.
 #pragma once
 
 #include "device.h"
@@ -32,7 +32,8 @@ struct PreparedWeights {
   static int64_t size(int64_t channels) { return (kClasses * kPlaneNumbers + kFoldedTaps) * channels + kClasses + 3; }
 };
 
-// One block. M is the type of the statistics: T's where they are the caller's, Accumulator<T> where they were just made.
+// One block. M is the type of the statistics: T's where they are the caller's, Accumulator<T> where they were just
+// made.
 template <typename T, typename M, int kBlock>
 HMEG_KERNEL prepare_weights(MaskParameters<T> given, const M* mean, const M* var,
                             PreparedWeights<Accumulator<T>> prepared, bool with_table, bool with_folded) {

@@ -1,6 +1,6 @@
 // refine_masks' first convolution. It acts on coordinate ramps, which are planes, so its output is one plane a channel,
-// z = a X + c Y + d, whatever K is; only where taps fall outside the image (zero padding) is it another plane. A pixel's
-// class, 3 * (row class) + (column class), says which: 0 the first row or column, 2 the last, 1 those between.
+// z = a X + c Y + d, whatever K is; only where taps fall outside the image (zero padding) is it another plane. A
+// pixel's class, 3 * (row class) + (column class), says which: 0 the first row or column, 2 the last, 1 those between.
 //
 // The table of planes holds kPlaneNumbers numbers for every class and channel, channels last: a, c, d without the box,
 // and the four sums of weights that the box's ends have in d.
@@ -61,8 +61,8 @@ HMEG_DEVICE void tabulate_plane(const T* weight, const T* bias, Accumulator<T>* 
   for (int n = 0; n < kPlaneNumbers; ++n) numbers[n * channels] = all[n];
 }
 
-// Where first + step * index > 0 for index in [0, count): one interval, as the values lie on a line. An end that rounding
-// puts one off stands at a value of about zero. NaN anywhere: everywhere.
+// Where first + step * index > 0 for index in [0, count): one interval, as the values lie on a line. An end that
+// rounding puts one off stands at a value of about zero. NaN anywhere: everywhere.
 struct Interval {
   int begin, end;
 };

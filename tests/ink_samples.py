@@ -31,9 +31,7 @@ def inkml(latex: str, mathml: str, symbols: list[tuple[str, list[list[tuple[floa
             f'<traceGroup xml:id="t{number}"><annotation type="truth">{label}</annotation>{"".join(views)}'
             f'<annotationXML href="s{number}"/></traceGroup>'
         )
-    return _TEMPLATE.format(
-        latex=latex, mathml=mathml, traces="\n".join(traces), groups="\n".join(groups)
-    ).encode()
+    return _TEMPLATE.format(latex=latex, mathml=mathml, traces="\n".join(traces), groups="\n".join(groups)).encode()
 
 
 def x_squared(shift: float = 0.0) -> bytes:

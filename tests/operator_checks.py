@@ -152,9 +152,7 @@ def check_compiled(problem: Problem, backend: Target, compiler: str = "aot_eager
     """torch.compile(fullgraph=True), with dynamic shapes, gives what eager mode gives, forward and backward."""
     tensors = cast(problem.tensors, torch.float32, backend.device)
     torch._dynamo.reset()
-    compiled = torch.compile(
-        lambda t: problem.run(t, backend.name), fullgraph=True, dynamic=True, backend=compiler
-    )
+    compiled = torch.compile(lambda t: problem.run(t, backend.name), fullgraph=True, dynamic=True, backend=compiler)
     eager = differentiated(lambda t: problem.run(t, backend.name), tensors, problem.leaves())
     traced = differentiated(compiled, tensors, problem.leaves())
     for i, (g, w) in enumerate(zip(traced[0], eager[0], strict=True)):

@@ -29,9 +29,7 @@ def problem(boxes: torch.Tensor, graphs: int, channels: int, size: tuple[int, in
     generator = torch.Generator().manual_seed(len(boxes))
     return Problem(
         "box_layout",
-        run=lambda t, backend: (
-            ops.box_layout(t["features"], t["boxes"], t["batch"], size, graphs, backend=backend),
-        ),
+        run=lambda t, backend: (ops.box_layout(t["features"], t["boxes"], t["batch"], size, graphs, backend=backend),),
         oracle=lambda t: (reference.box_layout(t["features"], t["boxes"], t["batch"], size, graphs),),
         tensors={
             "features": torch.randn(len(boxes), channels, generator=generator, dtype=torch.float64),

@@ -99,9 +99,7 @@ def test_equals_a_plain_loop() -> None:
 def test_batch_that_is_not_as_promised(backend: Target, batch: list[int], place: str) -> None:
     message = rf"compose_layout: batch must be non-decreasing and in \[0, 2\), got {place}$"
     with pytest.raises(ValueError, match=message):
-        ops.compose_layout(
-            torch.zeros(3, 1, 4, 4), torch.zeros(3, 2), torch.tensor(batch), 2, backend=backend.name
-        )
+        ops.compose_layout(torch.zeros(3, 1, 4, 4), torch.zeros(3, 2), torch.tensor(batch), 2, backend=backend.name)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu-portable"], indirect=True)

@@ -58,8 +58,20 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     weights = save_tiny(folder / "tiny.safetensors")
     (folder / "formulas.txt").write_text("\n".join(LINES * 3) + "\n")
-    return ["--input", folder / "formulas.txt", "--weights", weights, "--size", 64, "--count", 3, "--shard-size", 20,
-            "--temperature", 0.5]
+    return [
+        "--input",
+        folder / "formulas.txt",
+        "--weights",
+        weights,
+        "--size",
+        64,
+        "--count",
+        3,
+        "--shard-size",
+        20,
+        "--temperature",
+        0.5,
+    ]
 
 
 def where(cluster, engine):

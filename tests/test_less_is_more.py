@@ -25,7 +25,13 @@ from hmeg.training.settings import LayoutTrainingConfig
 ALONE = Processes(0, 1, "cpu")
 # Operations whose result is needed on the host, or whose shape depends on the data: a GPU's queue is drained first.
 WAITING = (
-    "_local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "repeat_interleave.Tensor", "equal.",
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "unique",
+    "bincount",
+    "repeat_interleave.Tensor",
+    "equal.",
 )
 
 
@@ -70,9 +76,7 @@ def test_without_less_is_more_whole_graphs_are_judged(data: Path) -> None:
     assert part.real.edge_index.shape[1] < part.graph.edge_index.shape[1]
 
 
-def test_the_adversarial_terms_are_about_the_fakes(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_adversarial_terms_are_about_the_fakes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The known fault of the first trainer: its critic judged the boxes of the L1 term."""
     trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
     batch = trainer.prepare(0)
@@ -155,8 +159,6 @@ class _Waiting(TorchDispatchMode):
         if by_mask or any(name in str(func) for name in WAITING):
             self.found.append(str(func))
         return func(*args, **(kwargs or {}))
-
-
 
 
 def test_a_step_never_waits_for_the_device(data: Path, tmp_path: Path) -> None:

@@ -51,9 +51,7 @@ TINY = ModelConfig(
 PLAIN_AND_COORDINATES = [TINY, replace(TINY, box_coordinates=True, symbol_channels=3)]
 
 GRAPHS = [
-    SymbolGraph(
-        ("x", "2", "+", "y"), (Relation(0, 1, "Sup"), Relation(0, 2, "Right"), Relation(2, 3, "Right"))
-    ),
+    SymbolGraph(("x", "2", "+", "y"), (Relation(0, 1, "Sup"), Relation(0, 2, "Right"), Relation(2, 3, "Right"))),
     SymbolGraph(("a",)),
     SymbolGraph(("-", "b", r"\alpha"), (Relation(0, 1, "Above"), Relation(0, 2, "Below"))),
 ]

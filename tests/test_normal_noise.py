@@ -236,9 +236,7 @@ def test_independence(many: np.ndarray) -> None:
 
 
 def test_every_word_of_seed_and_index_counts() -> None:
-    first = {
-        tuple(ops.normal_noise(rows(index), seed, (4,)).flatten().tolist()) for seed in SEEDS for index in INDICES
-    }
+    first = {tuple(ops.normal_noise(rows(index), seed, (4,)).flatten().tolist()) for seed in SEEDS for index in INDICES}
     assert len(first) == len(SEEDS) * len(INDICES)
 
 

@@ -227,9 +227,7 @@ def discriminators() -> Results:
         "patch_discriminator.scores": patches(images),
         "object_discriminator.scores": scores,
         "object_discriminator.ac_loss": F.cross_entropy(logits, g.symbols),
-        "layout_discriminator.validity": layouts(
-            g.symbols, g.boxes, g.edge_index, g.edge_type, g.batch, g.num_graphs
-        ),
+        "layout_discriminator.validity": layouts(g.symbols, g.boxes, g.edge_index, g.edge_type, g.batch, g.num_graphs),
     }
 
 

@@ -127,9 +127,7 @@ def test_image_model(image_state: dict[str, Tensor], tmp_path: Path) -> None:
     assert (config.name, config.gconv_dim, config.refinement_dims) == ("published", D, DIMS)
     assert not config.box_coordinates
     assert torch.equal(model.encoder.symbol_embedding.weight, image_state["obj_embeddings.weight"])
-    assert torch.equal(
-        model.encoder.convs.layers[2].node.out.weight, image_state["gconv_net.gconvs.1.net2.2.weight"]
-    )
+    assert torch.equal(model.encoder.convs.layers[2].node.out.weight, image_state["gconv_net.gconvs.1.net2.2.weight"])
     first = image_state["refinement_net.refinement_modules.0.net.0.weight"]
     assert torch.equal(model.decoder.stages[0].conv1.weight, first[:, :-1])
     assert torch.equal(model.decoder.heads[2].out.bias, image_state["refinement_net.output_conv_256.2.bias"])

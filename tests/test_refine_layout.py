@@ -36,9 +36,7 @@ def problem(boxes: Tensor, graphs: int, channels: int, size: tuple[int, int], hi
         run=lambda t, backend: (
             ops.refine_layout(t["boxes"], bundle_of(t), t["features"], t["batch"], size, graphs, backend=backend),
         ),
-        oracle=lambda t: (
-            reference.refine_layout(t["boxes"], bundle_of(t), t["features"], t["batch"], size, graphs),
-        ),
+        oracle=lambda t: (reference.refine_layout(t["boxes"], bundle_of(t), t["features"], t["batch"], size, graphs),),
         tensors={
             "boxes": boxes,
             **weights(hidden),

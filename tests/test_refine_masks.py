@@ -47,8 +47,16 @@ def problem(boxes: Tensor, size: tuple[int, int], training: bool, hidden: int = 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize(
     ("symbols", "size", "hidden"),
-    [(6, (20, 28), 16), (1, (9, 7), 8), (0, (8, 8), 8), (3, (1, 1), 4), (4, (1, 9), 4), (2, (5, 6), 70),
-     (1, (3, 270), 4), (24, (64, 64), 64)],
+    [
+        (6, (20, 28), 16),
+        (1, (9, 7), 8),
+        (0, (8, 8), 8),
+        (3, (1, 1), 4),
+        (4, (1, 9), 4),
+        (2, (5, 6), 70),
+        (1, (3, 270), 4),
+        (24, (64, 64), 64),
+    ],
     ids=["usual", "one symbol", "no symbols", "one point", "one row", "many channels", "wide", "large"],
 )
 def test_agrees_with_the_reference(

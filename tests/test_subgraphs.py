@@ -21,10 +21,7 @@ def test_rows_and_types_agree_with_the_whole_graph() -> None:
         part = sample_subgraphs(GRAPHS, torch.Generator().manual_seed(seed))
         assert torch.equal(part.batch, GRAPHS.batch[part.nodes])
         assert torch.equal(part.nodes, part.nodes.unique())
-        whole = {
-            (int(s), int(o)): int(t)
-            for s, o, t in zip(*GRAPHS.edge_index, GRAPHS.edge_type, strict=True)
-        }
+        whole = {(int(s), int(o)): int(t) for s, o, t in zip(*GRAPHS.edge_index, GRAPHS.edge_type, strict=True)}
         for s, o, t in zip(*part.nodes[part.edge_index], part.edge_type, strict=True):
             assert whole[int(s), int(o)] == int(t)
 

@@ -111,9 +111,7 @@ def test_tensorboard_writes_scalars_and_pictures(data: Path, tmp_path: Path) -> 
     assert 0 < last["pixel_l1"] < 1 and 0 <= last["symbols_read"] <= 1 and last["recognisability"] >= 0
 
 
-def test_without_tensorboard_the_package_is_named(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_the_package_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match=r"pip install 'hmeg\[tensorboard\]'"):
         LayoutTrainer(data, tmp_path / "run", replace(LAYOUT, tensorboard=True)).train()

@@ -355,18 +355,27 @@ def test_compiled(backend: Target, compiler: str) -> None:
     [
         ({"x": torch.zeros(2)}, ValueError, r"triple_message: x must have shape \(V, C\), got \(2,\)"),
         ({"edge_attr": torch.zeros(3, 5)}, ValueError, r"edge_attr must have shape \(E = 3, C = 4\), got \(3, 5\)"),
-        ({"edge_index": torch.zeros(2, 4).long()}, ValueError,
-         r"edge_attr must have shape \(E = 4, C = 4\), got \(3, 4\)"),
+        (
+            {"edge_index": torch.zeros(2, 4).long()},
+            ValueError,
+            r"edge_attr must have shape \(E = 4, C = 4\), got \(3, 4\)",
+        ),
         ({"edge_index": torch.zeros(2, 3).int()}, TypeError, "edge_index must be int64, got torch.int32"),
         ({"w1": torch.zeros(6, 11)}, ValueError, r"weights.w1 must have shape \(K = 6, 3 C = 12\), got \(6, 11\)"),
         ({"w2": torch.zeros(18, 6)}, ValueError, r"weights.w2 must have shape \(2 K \+ C' = 17, K = 6\)"),
         ({"b4": torch.zeros(6)}, ValueError, r"weights.b4 must have shape \(C' = 5\), got \(6,\)"),
         ({"edge_type": torch.zeros(2).long()}, ValueError, r"edge_type must have shape \(E = 3\), got \(2,\)"),
         ({"edge_type": torch.zeros(3)}, TypeError, "edge_type must be int64, got torch.float32"),
-        ({"structure": ops.edge_structure(torch.zeros(2, 3).long(), 4)}, ValueError,
-         r"structure.subject_rows must have shape \(V \+ 1 = 3\), got \(5,\)"),
-        ({"structure": ops.edge_structure(torch.zeros(2, 7).long(), 2)}, ValueError,
-         r"structure.subject_edges must have shape \(E = 3\), got \(7,\)"),
+        (
+            {"structure": ops.edge_structure(torch.zeros(2, 3).long(), 4)},
+            ValueError,
+            r"structure.subject_rows must have shape \(V \+ 1 = 3\), got \(5,\)",
+        ),
+        (
+            {"structure": ops.edge_structure(torch.zeros(2, 7).long(), 2)},
+            ValueError,
+            r"structure.subject_edges must have shape \(E = 3\), got \(7,\)",
+        ),
         ({"pooling": "max"}, ValueError, "pooling must be one of avg, sum, got 'max'"),
     ],
 )

@@ -1,5 +1,5 @@
-// attention_readout on the CPU: an expression is one thread's work, and so is a row of the weight's gradient, so results
-// do not depend on the number of threads.
+// attention_readout on the CPU: an expression is one thread's work, and so is a row of the weight's gradient, so
+// results do not depend on the number of threads.
 #include "attention_readout.h"
 
 #include <algorithm>

@@ -12,9 +12,12 @@ namespace hmeg::cpu {
 template <typename Body>
 void with_scalar_type(int64_t dtype, Body body) {
   switch (dtype) {
-    case kFloat32: return body(float{});
-    case kFloat64: return body(double{});
-    default: throw std::invalid_argument("the CPU kernels take float32 and float64 only");
+    case kFloat32:
+      return body(float{});
+    case kFloat64:
+      return body(double{});
+    default:
+      throw std::invalid_argument("the CPU kernels take float32 and float64 only");
   }
 }
 

@@ -22,10 +22,10 @@ int64_t grain_of(const CropSizes& sizes) {
 }  // namespace hmeg::cpu
 
 const char* hmeg_cpu_crop_boxes_forward(int64_t dtype, const void* images, const void* boxes, const int64_t* batch,
-                                        void* crops, void* workspace, int64_t symbols, int64_t graphs,
-                                        int64_t channels, int64_t height, int64_t width, int64_t graph_stride,
-                                        int64_t channel_stride, int64_t row_stride, int64_t column_stride,
-                                        int64_t crop_height, int64_t crop_width, int64_t threads, int64_t variant) {
+                                        void* crops, void* workspace, int64_t symbols, int64_t graphs, int64_t channels,
+                                        int64_t height, int64_t width, int64_t graph_stride, int64_t channel_stride,
+                                        int64_t row_stride, int64_t column_stride, int64_t crop_height,
+                                        int64_t crop_width, int64_t threads, int64_t variant) {
   using namespace hmeg;
   using namespace hmeg::cpu;
   return message_of([&] {

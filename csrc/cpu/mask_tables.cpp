@@ -126,11 +126,11 @@ void fill_updates(MaskTables<T>& tables, const MaskWeights<T>& weights, const Ba
   }
 }
 
-#define HMEG_MASK_TABLES(T)                                                                                    \
-  template BatchNorm batch_norm<T>(const MaskWeights<T>&, const T*, const T*, int64_t, double);                \
-  template MaskTables<T> mask_tables<T>(Workspace&, int64_t, int64_t, int64_t);                                \
-  template void fill_lines<T>(MaskTables<T>&, const MaskWeights<T>&);                                          \
-  template void fill_weights<T>(MaskTables<T>&, const MaskWeights<T>&, const std::vector<double>&);            \
+#define HMEG_MASK_TABLES(T)                                                                         \
+  template BatchNorm batch_norm<T>(const MaskWeights<T>&, const T*, const T*, int64_t, double);     \
+  template MaskTables<T> mask_tables<T>(Workspace&, int64_t, int64_t, int64_t);                     \
+  template void fill_lines<T>(MaskTables<T>&, const MaskWeights<T>&);                               \
+  template void fill_weights<T>(MaskTables<T>&, const MaskWeights<T>&, const std::vector<double>&); \
   template void fill_updates<T>(MaskTables<T>&, const MaskWeights<T>&, const BatchNorm&);
 
 HMEG_MASK_TABLES(float)

@@ -16,7 +16,7 @@ struct MaskWeights {
 template <typename T>
 MaskWeights<T> mask_weights(const void* conv1_weight, const void* conv1_bias, const void* bn_weight,
                             const void* bn_bias, const void* conv2_weight, const void* conv2_bias) {
-  return {static_cast<const T*>(conv1_weight), static_cast<const T*>(conv1_bias), static_cast<const T*>(bn_weight),
+  return {static_cast<const T*>(conv1_weight), static_cast<const T*>(conv1_bias),   static_cast<const T*>(bn_weight),
           static_cast<const T*>(bn_bias),      static_cast<const T*>(conv2_weight), static_cast<const T*>(conv2_bias)};
 }
 

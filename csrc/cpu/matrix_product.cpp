@@ -94,7 +94,8 @@ const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_col
     Workspace workspace(memory);
     const Plan plan(workspace, depth, columns, parts, threads);
     parallel_phases(2, threads, [&] {
-      return Work{{a, a_row, a_column}, {b, b_row, b_column}, out, out_row, rows, depth, columns, add != 0, parts, plan};
+      return Work{
+          {a, a_row, a_column}, {b, b_row, b_column}, out, out_row, rows, depth, columns, add != 0, parts, plan};
     });
 #else
     (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows;

@@ -1,5 +1,5 @@
-// normal_noise on the CPU: blocks of four numbers of all samples are shared out among threads; each is a function of its
-// own place, so results do not depend on who makes it.
+// normal_noise on the CPU: blocks of four numbers of all samples are shared out among threads; each is a function of
+// its own place, so results do not depend on who makes it.
 #include "normal_noise.h"
 
 #include "cpu/call.h"

@@ -54,8 +54,8 @@ const char* hmeg_cpu_refine_layout(int64_t dtype, const void* boxes, const void*
       using T = decltype(zero);
       Workspace memory(workspace);
       LayoutPlan<T> plan(memory, hidden, height, width, threads);
-      const MaskWeights<T> weights = mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight,
-                                                     conv2_bias);
+      const MaskWeights<T> weights =
+          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
       fill_lines(plan.tables, weights);
       fill_updates(plan.tables, weights,
                    batch_norm(weights, static_cast<const T*>(mean), static_cast<const T*>(var), hidden, eps));

@@ -1,5 +1,5 @@
-// refine_masks on the CPU: symbols shared out among threads. Sums over symbols are made by groups of symbols that do not
-// depend on the number of threads, and added in the groups' order.
+// refine_masks on the CPU: symbols shared out among threads. Sums over symbols are made by groups of symbols that do
+// not depend on the number of threads, and added in the groups' order.
 #include "refine_masks.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace hmeg::cpu {
 namespace {
 
-constexpr int64_t kGroups = 64;     // at most, of the symbols
+constexpr int64_t kGroups = 64;       // at most, of the symbols
 constexpr int64_t kGroupSymbols = 2;  // at least, in a group
 
 struct Groups {
@@ -28,10 +28,10 @@ struct Groups {
 template <typename T>
 struct ForwardPlan {
   MaskTables<T> tables;
-  T* rows;        // a thread's scratch
+  T* rows;  // a thread's scratch
   int64_t row_scalars;
-  double* sums;   // (groups, 2, padded)
-  double* about;  // (padded,)
+  double* sums;     // (groups, 2, padded)
+  double* about;    // (padded,)
   double* offsets;  // (threads, kMaskClasses, padded)
 
   ForwardPlan(Workspace& workspace, int64_t symbols, int64_t channels, int64_t height, int64_t width, bool training,
@@ -130,9 +130,7 @@ Channel channel_gradients(const MaskTables<T>& tables, const MaskWeights<T>& wei
     channel.constant = bn_bias / values - mean * channel.slope;
   }
   for (int64_t i = 0; i < kMaskWeightSums; ++i) {
-    const auto sum = [&](int quantity) {
-      return sums[(9 + quantity * kMaskWeightSums + i) * tables.padded + k];
-    };
+    const auto sum = [&](int quantity) { return sums[(9 + quantity * kMaskWeightSums + i) * tables.padded + k]; };
     double grad = sum(kFromGradient);
     if (quantities > 1) grad -= channel.constant * sum(kFromCount) + channel.slope * sum(kFromValue);
     (i < 36 ? out.conv1_weight[k * 36 + i] : out.conv1_bias[k]) = T(channel.scale * grad);
@@ -184,8 +182,8 @@ const char* hmeg_cpu_refine_masks_forward(int64_t dtype, const void* boxes, cons
       using T = decltype(zero);
       Workspace memory(workspace);
       ForwardPlan<T> plan(memory, symbols, channels, height, width, training != 0, threads);
-      const MaskWeights<T> weights = mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight,
-                                                     conv2_bias);
+      const MaskWeights<T> weights =
+          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
       const auto* const box = static_cast<const T*>(boxes);
       fill_lines(plan.tables, weights);
       if (training != 0) {
@@ -227,8 +225,8 @@ const char* hmeg_cpu_refine_masks_backward(int64_t dtype, const void* grad_masks
       using T = decltype(zero);
       Workspace memory(workspace);
       BackwardPlan<T> plan(memory, symbols, channels, height, width, training != 0, threads);
-      const MaskWeights<T> weights = mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight,
-                                                     conv2_bias);
+      const MaskWeights<T> weights =
+          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
       const auto* const means = static_cast<const T*>(mean);
       const BatchNorm norm = batch_norm(weights, means, static_cast<const T*>(var), channels, eps);
       fill_lines(plan.tables, weights);
@@ -246,10 +244,10 @@ const char* hmeg_cpu_refine_masks_backward(int64_t dtype, const void* grad_masks
       for (int64_t group = 1; group < groups.count; ++group) {
         for (int64_t i = 0; i < plan.group_sums; ++i) plan.sums[i] += plan.sums[group * plan.group_sums + i];
       }
-      const MaskGradients<T> out = {
-          static_cast<T*>(grad_boxes),   static_cast<T*>(grad_conv1_weight), static_cast<T*>(grad_conv1_bias),
-          static_cast<T*>(grad_bn_weight), static_cast<T*>(grad_bn_bias),    static_cast<T*>(grad_conv2_weight),
-          static_cast<T*>(grad_conv2_bias)};
+      const MaskGradients<T> out = {static_cast<T*>(grad_boxes),      static_cast<T*>(grad_conv1_weight),
+                                    static_cast<T*>(grad_conv1_bias), static_cast<T*>(grad_bn_weight),
+                                    static_cast<T*>(grad_bn_bias),    static_cast<T*>(grad_conv2_weight),
+                                    static_cast<T*>(grad_conv2_bias)};
       const double values = double(symbols) * double(height) * double(width);
       std::vector<Channel> reached;
       for (int64_t k = 0; k < channels; ++k) {

@@ -80,9 +80,17 @@ void with_engine(MessageWay way, Workspace& workspace, const MessageShape& shape
 template <typename Engine>
 void give(Engine& engine, const MessageGiven& given, const typename Engine::Scalar* bias) {
   using T = typename Engine::Scalar;
-  engine.layer = {given.channels, given.hidden, given.out, given.object_row, static_cast<const T*>(given.from_subject),
-                  static_cast<const T*>(given.from_object), static_cast<const T*>(given.from_type), nullptr,
-                  static_cast<const T*>(given.w2), nullptr, bias};
+  engine.layer = {given.channels,
+                  given.hidden,
+                  given.out,
+                  given.object_row,
+                  static_cast<const T*>(given.from_subject),
+                  static_cast<const T*>(given.from_object),
+                  static_cast<const T*>(given.from_type),
+                  nullptr,
+                  static_cast<const T*>(given.w2),
+                  nullptr,
+                  bias};
   engine.plan_packing(static_cast<const T*>(given.w1), given.w1_step);
 }
 
@@ -158,9 +166,12 @@ struct ForwardPass : Pass<Engine> {
             results.signs == nullptr ? nullptr : results.signs + begin * this->words()};
     }
     switch (this->step_of(phase)) {
-      case 0: return this->chunks();
-      case 1: return ranged ? (2 * node_panels() + edge_panels()) * ranges() : 0;
-      default: return node_panels() + 2 * edge_panels();
+      case 0:
+        return this->chunks();
+      case 1:
+        return ranged ? (2 * node_panels() + edge_panels()) * ranges() : 0;
+      default:
+        return node_panels() + 2 * edge_panels();
     }
   }
 
@@ -168,7 +179,8 @@ struct ForwardPass : Pass<Engine> {
     if (phase == 0) return engine.pack(item);
     const auto& tile = engine.tile;
     switch (this->step_of(phase)) {
-      case 0: return engine.hidden(item * engine.depth(), this->end_of(item), worker);
+      case 0:
+        return engine.hidden(item * engine.depth(), this->end_of(item), worker);
       case 1: {
         const int64_t panel = item / ranges(), from = item % ranges() * kMessageRange;
         return engine.outputs(panel, from, std::min(from + kMessageRange, tile.edges),
@@ -228,9 +240,12 @@ struct BackwardPass : Pass<Engine> {
       grad.add = this->at > 0;
     }
     switch (this->step_of(phase)) {
-      case 0: return this->chunks();
-      case 1: return engine.active_items() + engine.w2_items() + 1;
-      default: return panels() + (types() ? 0 : engine.w1_items() + this->chunks());
+      case 0:
+        return this->chunks();
+      case 1:
+        return engine.active_items() + engine.w2_items() + 1;
+      default:
+        return panels() + (types() ? 0 : engine.w1_items() + this->chunks());
     }
   }
 
@@ -340,9 +355,9 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
                                              const int64_t* type, const void* grad_pooled, const void* grad_edges,
                                              const int32_t* signs, void* for_subject, void* for_object, void* for_type,
                                              void* for_edge_attr, void* for_w1, void* for_w2, void* for_b2,
-                                             void* memory, int64_t edges, int64_t channels, int64_t hidden,
-                                             int64_t out, int64_t w1_step, int64_t object_row, int64_t parts,
-                                             int64_t threads, int64_t variant) {
+                                             void* memory, int64_t edges, int64_t channels, int64_t hidden, int64_t out,
+                                             int64_t w1_step, int64_t object_row, int64_t parts, int64_t threads,
+                                             int64_t variant) {
   using namespace hmeg::cpu;
   return message_of([&] {
     const MessageWay way = way_of(variant, parts, edges);
@@ -358,9 +373,8 @@ const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_sub
       with_engine<Backward, T>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
         using Engine = std::decay_t<decltype(engine)>;
         give(engine, given, static_cast<const T*>(nullptr));
-        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
-          return BackwardPass<Engine>(engine, tiles, given, grads);
-        });
+        parallel_phases(Pass<Engine>::phases(tiles), threads,
+                        [&] { return BackwardPass<Engine>(engine, tiles, given, grads); });
       });
     });
   });

@@ -91,13 +91,12 @@ struct AmxForward : AmxEngine {
 
   void plan_packing(const float* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, depth = blocks(hidden), channels = layer.channels, own = layer.object_row;
-    const int64_t part = panels(hidden) * amx::kMessageWidth / amx::kFactorBlock * factors.parts * 2 * depth *
-                         amx::kFactorNumbers;
-    packings = {
-        {w1, 1, w1_step, channels, layer.from_type == nullptr ? hidden : 0, factors.w1, blocks(channels), 0},
-        {layer.w2, 1, hidden, hidden, hidden, factors.w2, depth, 0},
-        {layer.w2 + own * hidden, 1, hidden, hidden, hidden, factors.w2 + part, depth, 0},
-        {layer.w2 + hidden * hidden, 1, hidden, hidden, layer.out, factors.w2 + 2 * part, depth, 0}};
+    const int64_t part =
+        panels(hidden) * amx::kMessageWidth / amx::kFactorBlock * factors.parts * 2 * depth * amx::kFactorNumbers;
+    packings = {{w1, 1, w1_step, channels, layer.from_type == nullptr ? hidden : 0, factors.w1, blocks(channels), 0},
+                {layer.w2, 1, hidden, hidden, hidden, factors.w2, depth, 0},
+                {layer.w2 + own * hidden, 1, hidden, hidden, hidden, factors.w2 + part, depth, 0},
+                {layer.w2 + hidden * hidden, 1, hidden, hidden, layer.out, factors.w2 + 2 * part, depth, 0}};
   }
 
   void hidden(int64_t begin, int64_t end, int64_t worker) const {
@@ -137,12 +136,11 @@ struct AmxBackward : AmxEngine {
   void plan_packing(const float* w1, int64_t w1_step) {
     const int64_t hidden = layer.hidden, channels = layer.channels, own = layer.object_row, out = layer.out;
     const int64_t depth = 2 * blocks(hidden) + blocks(out), edges = layer.from_type == nullptr ? 1 : 0;
-    packings = {
-        {w1, 1, w1_step, channels, edges * hidden, factors.w1, blocks(channels), 0},
-        {w1, w1_step, 1, hidden, edges * channels, factors.w1_back, blocks(hidden), 0},
-        {layer.w2, hidden, 1, hidden, hidden, factors.w2, depth, 0},
-        {layer.w2 + own * hidden, hidden, 1, hidden, hidden, factors.w2, depth, blocks(hidden)},
-        {layer.w2 + hidden * hidden, hidden, 1, out, hidden, factors.w2, depth, 2 * blocks(hidden)}};
+    packings = {{w1, 1, w1_step, channels, edges * hidden, factors.w1, blocks(channels), 0},
+                {w1, w1_step, 1, hidden, edges * channels, factors.w1_back, blocks(hidden), 0},
+                {layer.w2, hidden, 1, hidden, hidden, factors.w2, depth, 0},
+                {layer.w2 + own * hidden, hidden, 1, hidden, hidden, factors.w2, depth, blocks(hidden)},
+                {layer.w2 + hidden * hidden, hidden, 1, out, hidden, factors.w2, depth, 2 * blocks(hidden)}};
   }
 
   void hidden(int64_t begin, int64_t end, int64_t worker) const {
@@ -176,8 +174,7 @@ struct AmxBackward : AmxEngine {
   int64_t w1_items() const { return panels(layer.hidden); }
   void grad_w1(int64_t item) const {
     const int64_t column = item * amx::kMessageWidth;
-    amx::message_grad_w1(layer, grad, factors, tile.edges, column,
-                         std::min(column + amx::kMessageWidth, layer.hidden));
+    amx::message_grad_w1(layer, grad, factors, tile.edges, column, std::min(column + amx::kMessageWidth, layer.hidden));
   }
   void grad_edge_attr(int64_t begin, int64_t end, int64_t /*worker*/) const {
     amx::message_grad_edge_attr(layer, grad, factors, begin, end);

@@ -20,19 +20,25 @@ Variant checked_variant(int64_t requested);
 
 // Calls FUNCTION, declared in every hmeg::simd::<variant>, of the given variant with the arguments that follow.
 #ifdef HMEG_X86_VARIANTS
-#define HMEG_VARIANT_CALL(variant, FUNCTION, ...)                                           \
-  do {                                                                                      \
-    switch (variant) {                                                                      \
-      case ::hmeg::cpu::kAmx:                                                               \
-      case ::hmeg::cpu::kAvx512: ::hmeg::simd::avx512::FUNCTION(__VA_ARGS__); break;        \
-      case ::hmeg::cpu::kAvx2: ::hmeg::simd::avx2::FUNCTION(__VA_ARGS__); break;            \
-      default: ::hmeg::simd::portable::FUNCTION(__VA_ARGS__); break;                        \
-    }                                                                                       \
+#define HMEG_VARIANT_CALL(variant, FUNCTION, ...)      \
+  do {                                                 \
+    switch (variant) {                                 \
+      case ::hmeg::cpu::kAmx:                          \
+      case ::hmeg::cpu::kAvx512:                       \
+        ::hmeg::simd::avx512::FUNCTION(__VA_ARGS__);   \
+        break;                                         \
+      case ::hmeg::cpu::kAvx2:                         \
+        ::hmeg::simd::avx2::FUNCTION(__VA_ARGS__);     \
+        break;                                         \
+      default:                                         \
+        ::hmeg::simd::portable::FUNCTION(__VA_ARGS__); \
+        break;                                         \
+    }                                                  \
   } while (false)
 #else
-#define HMEG_VARIANT_CALL(variant, FUNCTION, ...) \
-  do {                                            \
-    (void)(variant);                              \
+#define HMEG_VARIANT_CALL(variant, FUNCTION, ...)  \
+  do {                                             \
+    (void)(variant);                               \
     ::hmeg::simd::portable::FUNCTION(__VA_ARGS__); \
   } while (false)
 #endif

@@ -12,9 +12,7 @@ def check_range(operator: str, name: str, indices: Tensor, limit_name: str, limi
         return
     low, high = (int(bound) for bound in torch.aminmax(indices))
     if low < 0 or high >= limit:
-        raise IndexError(
-            f"{operator}: {name} must lie in [0, {limit_name} = {limit}), got {low if low < 0 else high}"
-        )
+        raise IndexError(f"{operator}: {name} must lie in [0, {limit_name} = {limit}), got {low if low < 0 else high}")
 
 
 def check_edges(x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None) -> None:

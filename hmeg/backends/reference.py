@@ -133,13 +133,9 @@ class ReferenceBackend(Backend):
     def attention_readout(self, x: Tensor, weight: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         return _evaluate(lambda v, w: (reference.attention_readout(v, w, batch, num_graphs),), (x, weight))[0]
 
-    def attention_readout_backward(
-        self, grad: Tensor, x: Tensor, weight: Tensor, batch: Tensor
-    ) -> tuple[Tensor, ...]:
+    def attention_readout_backward(self, grad: Tensor, x: Tensor, weight: Tensor, batch: Tensor) -> tuple[Tensor, ...]:
         num_graphs = len(grad)
-        return _gradients(
-            lambda v, w: (reference.attention_readout(v, w, batch, num_graphs),), (x, weight), (grad,)
-        )
+        return _gradients(lambda v, w: (reference.attention_readout(v, w, batch, num_graphs),), (x, weight), (grad,))
 
     def refine_masks(
         self, boxes: Tensor, conv1_weight: Tensor, conv1_bias: Tensor, bn_weight: Tensor, bn_bias: Tensor,

@@ -48,9 +48,7 @@ def coordinate_channels(composed: Tensor) -> Tensor:
     return torch.stack([cover, slope_x * across + shift_x, slope_y * down + shift_y, log_w, log_h], dim=1)
 
 
-def compose_in_boxes(
-    symbol_vectors: Tensor | None, boxes: Tensor, batch: Tensor, size: int, num_graphs: int
-) -> Tensor:
+def compose_in_boxes(symbol_vectors: Tensor | None, boxes: Tensor, batch: Tensor, size: int, num_graphs: int) -> Tensor:
     """The coordinate channels, then symbol_vectors (V, S) under the same fixed masks.
 
     boxes (V, 4) -> (N, 5 + S, size, size). Differentiable in boxes and vectors.

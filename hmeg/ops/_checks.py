@@ -31,9 +31,7 @@ class Arguments:
             self._first_floating = (name, value)
         elif value.dtype != self._first_floating[1].dtype:
             other, first = self._first_floating
-            raise TypeError(
-                f"{self._operator}: {name} must have the type of {other}, {first.dtype}, got {value.dtype}"
-            )
+            raise TypeError(f"{self._operator}: {name} must have the type of {other}, {first.dtype}, got {value.dtype}")
 
     def indices(self, name: str, value: Tensor, *shape: str | int) -> None:
         """``value`` must be an int64 tensor of the given shape."""

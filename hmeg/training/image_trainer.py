@@ -33,9 +33,7 @@ class ImageTrainer:
 
     unit = "img"
 
-    def __init__(
-        self, data: Path | str, out: Path | str, config: ImageTrainingConfig, resume: bool = False
-    ) -> None:
+    def __init__(self, data: Path | str, out: Path | str, config: ImageTrainingConfig, resume: bool = False) -> None:
         self.config = config
         self.processes = Processes.join(config.device)
         self.device = self.processes.device
@@ -54,9 +52,7 @@ class ImageTrainer:
             start_from(config.start_from, networks, lambda finished: finished.image_model)
         glyphs = fill_glyphs(self.model, self.dataset, config, keep=starting)
         self.images = TrainingImages(self.dataset, self.device, config.keep_images)
-        self.batches = ImageBatches(
-            self.dataset, config, self.model_config, self.images, self.processes, glyphs
-        )
+        self.batches = ImageBatches(self.dataset, config, self.model_config, self.images, self.processes, glyphs)
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.generating = Optimised(self.model, config)
         # Adam refuses to have nothing to do.
@@ -135,8 +131,14 @@ class ImageTrainer:
         assert boxes is not None
         with autocast(self.device, self.config.precision):
             output = self.model(
-                batch.graph, noise, boxes, config.scales, windows=batch.windows, glyph_modes=batch.glyph_modes,
-                glyph_ink=batch.glyph_ink, masks=True,
+                batch.graph,
+                noise,
+                boxes,
+                config.scales,
+                windows=batch.windows,
+                glyph_modes=batch.glyph_modes,
+                glyph_ink=batch.glyph_ink,
+                masks=True,
             )
             return generator_losses(config, self.discriminators, output, boxes, target), output.images
 

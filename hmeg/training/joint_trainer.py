@@ -58,9 +58,7 @@ class JointTrainer:
 
     unit = "img"
 
-    def __init__(
-        self, data: Path | str, out: Path | str, config: JointTrainingConfig, resume: bool = False
-    ) -> None:
+    def __init__(self, data: Path | str, out: Path | str, config: JointTrainingConfig, resume: bool = False) -> None:
         self.config = config
         self.processes = Processes.join(config.device)
         self.device = self.processes.device
@@ -81,9 +79,7 @@ class JointTrainer:
         drawing = starting and bool(config.start_from or config.start_image)
         glyphs = fill_glyphs(self.model.image_model, self.dataset, config, keep=drawing)
         self.images = TrainingImages(self.dataset, self.device, config.keep_images)
-        self.image_batches = ImageBatches(
-            self.dataset, config, self.model_config, self.images, self.processes, glyphs
-        )
+        self.image_batches = ImageBatches(self.dataset, config, self.model_config, self.images, self.processes, glyphs)
         self.layout_batches = LayoutBatches(self.dataset, config, self.model_config, self.processes)
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.generating = Optimised(self.model, config)
@@ -185,16 +181,19 @@ class JointTrainer:
             batch.image.graph, images, None, batch.image.symbol_share, self.config.scales, self.model_config.mask_size
         )
 
-    def generator_losses(
-        self, batch: JointBatch, target: Target, noise: Tensor
-    ) -> tuple[dict[str, Tensor], Drawn]:
+    def generator_losses(self, batch: JointBatch, target: Target, noise: Tensor) -> tuple[dict[str, Tensor], Drawn]:
         """Weighted terms of the generators' loss, and what they made."""
         config, image, layout = self.config, batch.image, batch.layout
         with autocast(self.device, config.precision):
             boxes = self.model.layout_generator(layout.graph, layout.noise)
             fake_boxes = self.model.layout_generator(layout.fakes, layout.fake_noise)
             output = self.model.image_model(
-                image.graph, noise, boxes, config.scales, glyph_modes=image.glyph_modes, glyph_ink=image.glyph_ink,
+                image.graph,
+                noise,
+                boxes,
+                config.scales,
+                glyph_modes=image.glyph_modes,
+                glyph_ink=image.glyph_ink,
                 masks=True,
             )
             losses = {

@@ -33,9 +33,7 @@ class LayoutTrainer:
 
     unit = "expr"
 
-    def __init__(
-        self, data: Path | str, out: Path | str, config: LayoutTrainingConfig, resume: bool = False
-    ) -> None:
+    def __init__(self, data: Path | str, out: Path | str, config: LayoutTrainingConfig, resume: bool = False) -> None:
         self.config = config
         self.processes = Processes.join(config.device)
         self.device = self.processes.device

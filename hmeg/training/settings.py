@@ -180,9 +180,7 @@ class ImageTrainingConfig(ValidatedConfig):
     scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with a pixel loss.")
     adversarial_scales: tuple[int, ...] = setting((64, 128, 256), "Resolutions with discriminators.")
     discriminator_width: int = setting(64, "Channels of the discriminators' first convolution.")
-    pixel_loss: str = setting(
-        "l1", "l1 as published, or l2: thin strokes survive where writers differ.", ("l1", "l2")
-    )
+    pixel_loss: str = setting("l1", "l1 as published, or l2: thin strokes survive where writers differ.", ("l1", "l2"))
     pixel_weight: float = setting(1.0, "Factor of the pixel loss, summed over the resolutions.")
     box_weight: float = setting(10.0, "Factor of the squared error of the image model's own boxes.")
     mask_weight: float = setting(1.0, "Factor of the squared error of the soft masks.")

@@ -1,9 +1,10 @@
-// box_layout: features (V, C) and boxes (V, 4) -> layout (N, C, H, W), and the gradients of both; masks are never stored.
+// box_layout: features (V, C) and boxes (V, 4) -> layout (N, C, H, W), and the gradients of both; masks are never
+// stored.
 //
-// Forward: layout_tile.h, with masks made where they are needed; a warp passes over a symbol that does not reach its rows.
-// Backward: a block has one symbol and 32 channels and reads the incoming gradient in the box's support only: a lane has a
-// pixel, a warp eight channels, whose reads are all on their way at once. The box's gradient is added up over channels in
-// a second, small kernel.
+// Forward: layout_tile.h, with masks made where they are needed; a warp passes over a symbol that does not reach its
+// rows. Backward: a block has one symbol and 32 channels and reads the incoming gradient in the box's support only: a
+// lane has a pixel, a warp eight channels, whose reads are all on their way at once. The box's gradient is added up
+// over channels in a second, small kernel.
 #include "box_layout.h"
 
 #include "device.h"
@@ -72,8 +73,7 @@ HMEG_KERNEL box_layout_backward(const T* grad_layout, const T* features, const T
                                 T* grad_features, Accumulator<T>* partial, Extent extent) {
   using A = Accumulator<T>;
   const int64_t symbol = block_index() / extent.channel_blocks, graph = batch[symbol];
-  const int64_t channel =
-      block_index() % extent.channel_blocks * kBlockChannels + thread_index() / 32 * kWarpChannels;
+  const int64_t channel = block_index() % extent.channel_blocks * kBlockChannels + thread_index() / 32 * kWarpChannels;
   const T* const box = boxes + 4 * symbol;
   Side<A> across(widen(box[0]), widen(box[2]), extent.width), down(widen(box[1]), widen(box[3]), extent.height);
   spread_nan(across, down);
@@ -174,10 +174,10 @@ const char* hmeg_cuda_box_layout_backward(int64_t dtype, const void* grad_layout
     auto* const partial = static_cast<Accumulator<T>*>(workspace);
     const int64_t channel_blocks = (channels + kBlockChannels - 1) / kBlockChannels, numbers = 4 * symbols;
     const Extent extent{symbols, graphs, channels, height, width, channel_blocks};
-    const char* error = launch<kBackwardBlock>(
-        box_layout_backward<T>, symbols * channel_blocks, stream, static_cast<const T*>(grad_layout),
-        static_cast<const T*>(features), static_cast<const T*>(boxes), batch, static_cast<T*>(grad_features), partial,
-        extent);
+    const char* error =
+        launch<kBackwardBlock>(box_layout_backward<T>, symbols * channel_blocks, stream,
+                               static_cast<const T*>(grad_layout), static_cast<const T*>(features),
+                               static_cast<const T*>(boxes), batch, static_cast<T*>(grad_features), partial, extent);
     if (error != nullptr) return error;
     return launch<kBackwardBlock>(box_layout_sum<T>, (numbers + kBackwardBlock - 1) / kBackwardBlock, stream,
                                   static_cast<const Accumulator<T>*>(partial), static_cast<T*>(grad_boxes), numbers,

@@ -126,8 +126,7 @@ const char* hmeg_cuda_box_soft_mask_forward(int64_t dtype, const void* boxes, vo
     constexpr int kPack = 16 / sizeof(T);
     auto* const out = static_cast<T*>(masks);
     const int64_t tiles = tiles_of(height);
-    const auto kernel =
-        packs_fit<kPack>(out, width) ? box_soft_mask_forward<T, kPack> : box_soft_mask_forward<T, 1>;
+    const auto kernel = packs_fit<kPack>(out, width) ? box_soft_mask_forward<T, kPack> : box_soft_mask_forward<T, 1>;
     return launch<kBlock>(kernel, symbols * tiles, stream, static_cast<const T*>(boxes), out, height, width, tiles);
   });
 }
@@ -143,8 +142,7 @@ const char* hmeg_cuda_box_soft_mask_backward(int64_t dtype, const void* grad_mas
     auto* const out = static_cast<T*>(grad_boxes);
     auto* const partial = static_cast<Accumulator<T>*>(workspace);
     const int64_t tiles = tiles_of(height);
-    const auto kernel =
-        packs_fit<kPack>(grad, width) ? box_soft_mask_backward<T, kPack> : box_soft_mask_backward<T, 1>;
+    const auto kernel = packs_fit<kPack>(grad, width) ? box_soft_mask_backward<T, kPack> : box_soft_mask_backward<T, 1>;
     const char* error = launch<kBlock>(kernel, symbols * tiles, stream, grad, static_cast<const T*>(boxes), out,
                                        partial, height, width, tiles);
     if (error != nullptr || tiles == 1) return error;

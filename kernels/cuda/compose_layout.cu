@@ -1,8 +1,8 @@
 // compose_layout: masks (V, P) and features (V, C) -> layout (N, C, P), and the gradients of both.
 //
 // Forward: layout_tile.h. Backward: two products with the incoming gradient, one summed over channels (grad_masks), one
-// over pixels (grad_features). Their blocks are mixed in one launch, expression by expression, so that the second of the
-// two to read an expression's gradient finds it in the L2 cache. Every number has one owner: no atomics.
+// over pixels (grad_features). Their blocks are mixed in one launch, expression by expression, so that the second of
+// the two to read an expression's gradient finds it in the L2 cache. Every number has one owner: no atomics.
 #include "compose_layout.h"
 
 #include "device.h"
@@ -158,8 +158,9 @@ HMEG_DEVICE void backward_features(const T* grad, const T* masks, T* grad_featur
 }
 
 template <typename T, int kPack, int kBlock>
-HMEG_KERNEL_FITTED(kBlock, (sizeof(T) == 8 ? 256 : 384) / kBlock) compose_layout_backward(const T* grad_layout, const T* masks, const T* features, const int64_t* batch,
-                                    T* grad_masks, T* grad_features, BackwardTiles tiles) {
+HMEG_KERNEL_FITTED(kBlock, (sizeof(T) == 8 ? 256 : 384) / kBlock)
+compose_layout_backward(const T* grad_layout, const T* masks, const T* features, const int64_t* batch, T* grad_masks,
+                        T* grad_features, BackwardTiles tiles) {
   const int64_t each = tiles.mask_blocks + tiles.feature_blocks;
   const int64_t graph = block_index() / each, block = block_index() % each;
   const Symbols symbols = symbols_of(batch, tiles.symbols, graph);
@@ -186,11 +187,9 @@ const char* launch_forward(const T* masks, const T* features, const int64_t* bat
 
 template <typename T, int kPack, int kBlock>
 const char* launch_backward(const T* grad_layout, const T* masks, const T* features, const int64_t* batch,
-                            T* grad_masks, T* grad_features, int64_t graphs, const BackwardTiles& tiles,
-                            void* stream) {
-  return launch<kBlock>(compose_layout_backward<T, kPack, kBlock>,
-                        graphs * (tiles.mask_blocks + tiles.feature_blocks), stream, grad_layout, masks, features,
-                        batch, grad_masks, grad_features, tiles);
+                            T* grad_masks, T* grad_features, int64_t graphs, const BackwardTiles& tiles, void* stream) {
+  return launch<kBlock>(compose_layout_backward<T, kPack, kBlock>, graphs * (tiles.mask_blocks + tiles.feature_blocks),
+                        stream, grad_layout, masks, features, batch, grad_masks, grad_features, tiles);
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 //
 // Forward: a thread has a pack of neighbouring samples of one crop row and gathers their four taps, channel by channel.
 // Gradient of the boxes: a block for each symbol, which adds up over samples and channels.
-// Gradient of the images: every pixel has one owner, which goes through its image's boxes in order and gathers the samples
-// that touch it. Which those are follows from a sample's position, which grows evenly along an axis: a range of candidates
-// that is a little too large, of which each has its position computed as in the forward pass. A first kernel lists every
-// image's boxes, as `batch` is in no order.
+// Gradient of the images: every pixel has one owner, which goes through its image's boxes in order and gathers the
+// samples that touch it. Which those are follows from a sample's position, which grows evenly along an axis: a range of
+// candidates that is a little too large, of which each has its position computed as in the forward pass. A first kernel
+// lists every image's boxes, as `batch` is in no order.
 #include "crop_boxes.h"
 
 #include "device.h"
@@ -39,15 +39,11 @@ struct Tap {
 // The samples of a crop along one axis.
 template <typename A>
 struct Axis {
-  A low, high, step;  // the box's ends in [-1, 1]
+  A low, high, step;    // the box's ends in [-1, 1]
   int64_t count, size;  // samples; pixels
 
   HMEG_DEVICE Axis(A low_end, A high_end, int64_t count, int64_t size)
-      : low(A(2) * low_end - A(1)),
-        high(A(2) * high_end - A(1)),
-        step(grid_step<A>(count)),
-        count(count),
-        size(size) {}
+      : low(A(2) * low_end - A(1)), high(A(2) * high_end - A(1)), step(grid_step<A>(count)), count(count), size(size) {}
 
   // From 0 at the first sample to 1 at the last.
   HMEG_DEVICE A along(int64_t sample) const { return grid_point(sample, count, step); }
@@ -69,7 +65,8 @@ struct Axis {
   HMEG_DEVICE void touching(int64_t first, int64_t last, int64_t& begin, int64_t& end) const {
     const A from = position(0), to = position(count - 1), slope = (to - from) * step;
     // Farther than any rounding of a position.
-    const A slack = A(sizeof(A) == 8 ? 1e-14 : 4e-6) * ((from < A(0) ? -from : from) + (to < A(0) ? -to : to) + A(size));
+    const A slack =
+        A(sizeof(A) == 8 ? 1e-14 : 4e-6) * ((from < A(0) ? -from : from) + (to < A(0) ? -to : to) + A(size));
     begin = 0, end = count;
     if (slope == A(0)) return;
     const A below = (A(first) - A(1) - slack - from) / slope, above = (A(last) + A(1) + slack - from) / slope;
@@ -273,8 +270,9 @@ HMEG_KERNEL crop_boxes_grad_images(const T* grad_crops, const T* boxes, const in
       Pack<T, kPack> out;
       HMEG_UNROLL
       for (int k = 0; k < kPack; ++k) out.items[k] = narrow<T>(sums[c][k]);
-      store_pack(grad_images + ((graph * sizes.channels + first_channel + c) * sizes.height + row) * sizes.width + column,
-                 out);
+      store_pack(
+          grad_images + ((graph * sizes.channels + first_channel + c) * sizes.height + row) * sizes.width + column,
+          out);
     }
   }
 }

@@ -1,10 +1,10 @@
 // refine_layout: boxes (V, 4) and features (V, C) -> layout (N, C, H, W), in evaluation mode: the learned masks of
 // refine_masks are used where they are made and never stored.
 //
-// The product is layout_tile.h's. A pack's masks are made by all warps of the block that paint other channels of the same
-// pixels, each for its share of the hidden channels, and added up in shared memory. A thread reads no neighbour's sums:
-// it makes the hidden values around its pack itself (three rows of kPack + 2), which costs about twice the arithmetic
-// of refine_masks' kernel and no second pass over masks.
+// The product is layout_tile.h's. A pack's masks are made by all warps of the block that paint other channels of the
+// same pixels, each for its share of the hidden channels, and added up in shared memory. A thread reads no neighbour's
+// sums: it makes the hidden values around its pack itself (three rows of kPack + 2), which costs about twice the
+// arithmetic of refine_masks' kernel and no second pass over masks.
 #include "refine_layout.h"
 
 #include "device.h"
@@ -39,7 +39,7 @@ struct RefinedMasks {
   int across;        // warps that share their pixels
   bool inside;       // whether this thread has pixels
   int64_t row, column, first_symbol;
-  int64_t held;      // first of the hidden channels whose slopes and taps are in shared memory, or -1
+  int64_t held;  // first of the hidden channels whose slopes and taps are in shared memory, or -1
 
   HMEG_DEVICE void stage(int64_t first, int) { first_symbol = first; }
 
@@ -133,8 +133,19 @@ HMEG_KERNEL refine_layout(const T* features, const T* boxes, const int64_t* batc
   const Symbols symbols = symbols_of(batch, tiles.symbols, place.graph);
   constexpr int kLogChannels = kPack == 8 ? 3 : 4;
   RefinedMasks<T, kPack, kBlock, decltype(slopes), decltype(offsets), decltype(taps), decltype(partial)> source{
-      boxes, weights, hidden, slopes, offsets, taps, partial, 1 << (tiles.log_channels - kLogChannels),
-      place.pixel < tiles.pixels, place.pixel / hidden.width, place.pixel % hidden.width, 0, -1};
+      boxes,
+      weights,
+      hidden,
+      slopes,
+      offsets,
+      taps,
+      partial,
+      1 << (tiles.log_channels - kLogChannels),
+      place.pixel < tiles.pixels,
+      place.pixel / hidden.width,
+      place.pixel % hidden.width,
+      0,
+      -1};
   paint_layout_tile<T, kPack, kBlock>(source, features, layout, place.graph, symbols, tiles, place.channel,
                                       place.pixel);
 }
@@ -169,14 +180,14 @@ const char* hmeg_cuda_refine_layout(int64_t dtype, const void* boxes, const void
     constexpr int kPack = 16 / sizeof(T), kBlock = 256;
     const auto as = [](const void* from) { return static_cast<const T*>(from); };
     const PreparedWeights<A> weights(static_cast<A*>(workspace), hidden);
-    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias),     as(bn_weight), as(bn_bias), as(conv2_weight),
-                                  as(conv2_bias),   hidden,             height,        width,       static_cast<A>(eps)};
+    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias), as(bn_weight), as(bn_bias), as(conv2_weight),
+                                  as(conv2_bias),   hidden,         height,        width,       static_cast<A>(eps)};
     const char* const error =
         launch<256>(prepare_weights<T, T, 256>, 1, stream, given, as(mean), as(var), weights, true, true);
     if (error != nullptr) return error;
     auto* const out = static_cast<T*>(layout);
-    const auto run = packs_fit<kPack>(out, width) ? launch_refine_layout<T, kPack, kBlock>
-                                                  : launch_refine_layout<T, 1, kBlock>;
+    const auto run =
+        packs_fit<kPack>(out, width) ? launch_refine_layout<T, kPack, kBlock> : launch_refine_layout<T, 1, kBlock>;
     return run(as(features), as(boxes), batch, weights, out, graphs, symbols, channels, {hidden, height, width},
                stream);
   });

@@ -85,7 +85,8 @@ refine_masks_forward(const T* boxes, PreparedWeights<Accumulator<T>> weights, T*
   A x[kRun];
   HMEG_UNROLL
   for (int q = 0; q < kRun; ++q) x[q] = grid_point(column + q, tiles.width, across);
-  const int last = static_cast<int>(tiles.width > 1 && tiles.width - 1 - column < kRun ? tiles.width - 1 - column : kRun);
+  const int last =
+      static_cast<int>(tiles.width > 1 && tiles.width - 1 - column < kRun ? tiles.width - 1 - column : kRun);
   const int first_class = column == 0 ? 0 : 1, last_class = last < kRun ? 2 : 1;
   const bool columns = present && column >= 0 && column < tiles.width;
 
@@ -145,8 +146,9 @@ refine_masks_forward(const T* boxes, PreparedWeights<Accumulator<T>> weights, T*
       HMEG_UNROLL
       for (int q = 0; q < kRun; ++q) {
         const A before = q > 0 ? sums[3 * d][q > 0 ? q - 1 : 0] : place > 0 ? from_left : A(0);
-        const A after = q < kRun - 1 ? sums[3 * d + 2][q < kRun - 1 ? q + 1 : 0]
-                        : place < tiles.lanes - 1 ? from_right : A(0);
+        const A after = q < kRun - 1              ? sums[3 * d + 2][q < kRun - 1 ? q + 1 : 0]
+                        : place < tiles.lanes - 1 ? from_right
+                                                  : A(0);
         spread[d][q] = before + sums[3 * d + 1][q] + after;
       }
     }
@@ -239,7 +241,8 @@ HMEG_KERNEL refine_masks_statistics(const T* boxes, const Accumulator<T>* table,
   const A across = grid_step<A>(width), down = grid_step<A>(height), row_size = A(width), share = A(1) / row_size;
   const int between = static_cast<int>(width > 2 ? width - 2 : 0);
   Moments<A> moments;
-  for (int64_t symbol = block * symbols_of_block; symbol < symbols && symbol < (block + 1) * symbols_of_block; ++symbol) {
+  for (int64_t symbol = block * symbols_of_block; symbol < symbols && symbol < (block + 1) * symbols_of_block;
+       ++symbol) {
     if (channel >= channels) continue;
     const A box[4] = {widen(boxes[4 * symbol]), widen(boxes[4 * symbol + 1]), widen(boxes[4 * symbol + 2]),
                       widen(boxes[4 * symbol + 3])};
@@ -373,9 +376,8 @@ const char* hmeg_cuda_refine_masks_forward(int64_t dtype, const void* boxes, con
     using A = Accumulator<T>;
     const ForwardWorkspace<A> space(static_cast<A*>(workspace), symbols, channels, height * width, training != 0);
     const auto as = [](const void* from) { return static_cast<const T*>(from); };
-    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias),   as(bn_weight), as(bn_bias),
-                                  as(conv2_weight), as(conv2_bias),   channels,      height,
-                                  width,            static_cast<A>(eps)};
+    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias), as(bn_weight), as(bn_bias), as(conv2_weight),
+                                  as(conv2_bias),   channels,       height,        width,       static_cast<A>(eps)};
     const char* error = nullptr;
     if (training) {
       const int64_t channel_blocks = (channels + kStatisticsChannels - 1) / kStatisticsChannels;

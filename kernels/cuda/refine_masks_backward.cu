@@ -2,10 +2,11 @@
 //
 // With g = grad m (1 - m), a hidden value r at a pixel meets nine of g's values, one for each tap. Along a row r is a
 // plane and positive on an interval, so all that is needed of it there are sums of g and of X g over that interval:
-// differences of prefix sums, which lie in shared memory, two numbers a pixel. A thread is one channel and walks down the
-// rows; what it collects are moments of the gradient at conv1's output (sums of 1, X and Y times it) for every border
-// class. The batch norm's part of that gradient, c1 + c2 r, is known at the end only, so its moments are collected too and
-// combined then. Moments of a symbol's tile go to the workspace and are summed over symbols in a fixed order.
+// differences of prefix sums, which lie in shared memory, two numbers a pixel. A thread is one channel and walks down
+// the rows; what it collects are moments of the gradient at conv1's output (sums of 1, X and Y times it) for every
+// border class. The batch norm's part of that gradient, c1 + c2 r, is known at the end only, so its moments are
+// collected too and combined then. Moments of a symbol's tile go to the workspace and are summed over symbols in a
+// fixed order.
 #include "device.h"
 #include "dtypes.h"
 #include "mask_weights.h"
@@ -53,7 +54,8 @@ refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const 
   const int64_t first_row = tile / tiles.column_tiles * tiles.rows;
   const int64_t first_column = tile % tiles.column_tiles * kTileColumns;
   const int rows = static_cast<int>(tiles.height - first_row < tiles.rows ? tiles.height - first_row : tiles.rows);
-  const int columns = static_cast<int>(tiles.width - first_column < kTileColumns ? tiles.width - first_column : kTileColumns);
+  const int columns =
+      static_cast<int>(tiles.width - first_column < kTileColumns ? tiles.width - first_column : kTileColumns);
   const A across = grid_step<A>(tiles.width), down = grid_step<A>(tiles.height);
 
   A shares[kTaps] = {};  // of g, by the taps that have a pixel to meet
@@ -101,7 +103,8 @@ refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const 
   const int group = thread_index() / kChannels;
   const bool present = channel < tiles.channels;
   const int64_t known = present ? channel : 0;
-  const int count = static_cast<int>(tiles.channels - first_channel < kChannels ? tiles.channels - first_channel : kChannels);
+  const int count =
+      static_cast<int>(tiles.channels - first_channel < kChannels ? tiles.channels - first_channel : kChannels);
   const T* const corner = boxes + 4 * symbol;
   const A box[4] = {widen(corner[0]), widen(corner[1]), widen(corner[2]), widen(corner[3])};
   A weight[kTaps];
@@ -183,8 +186,7 @@ refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const 
           sums[kParts - 2][3] += number * x;
           sums[kParts - 2][5] += number * y;
           sums[kParts - 1][1] += number * r;
-          sums[kParts - 1][3] +=
-              number * (x * r + across * step * ((number * number - A(1)) * A(1.0 / 12.0)));
+          sums[kParts - 1][3] += number * (x * r + across * step * ((number * number - A(1)) * A(1.0 / 12.0)));
           sums[kParts - 1][5] += number * r * y;
         }
       }
@@ -368,8 +370,8 @@ HMEG_KERNEL refine_masks_boxes(const Accumulator<T>* moments, const Accumulator<
       A sum = 0;
       for (int64_t tile = 0; tile < tiles.tiles; ++tile) {
         const A* const record = moments + (symbol * tiles.tiles + tile) * kQuantities<kTraining> * channels;
-        sum += norm.template combine<kTraining>(
-            record + (kTaps + first_moment(cls / 3) + cls % 3) * channels + channel, kMoments * channels);
+        sum += norm.template combine<kTraining>(record + (kTaps + first_moment(cls / 3) + cls % 3) * channels + channel,
+                                                kMoments * channels);
       }
       HMEG_UNROLL
       for (int side = 0; side < 4; ++side) {
@@ -386,8 +388,15 @@ HMEG_KERNEL refine_masks_boxes(const Accumulator<T>* moments, const Accumulator<
 
 template <typename A>
 GradTiles grad_tiles(int64_t symbols, int64_t channels, int64_t height, int64_t width) {
-  GradTiles tiles{symbols, channels, height, width, kTileRows<A>, 0, (width + kTileColumns - 1) / kTileColumns,
-                  (channels + kChannels - 1) / kChannels, 0};
+  GradTiles tiles{symbols,
+                  channels,
+                  height,
+                  width,
+                  kTileRows<A>,
+                  0,
+                  (width + kTileColumns - 1) / kTileColumns,
+                  (channels + kChannels - 1) / kChannels,
+                  0};
   // Fewer rows a tile where there would be too few blocks.
   while (tiles.rows > 8 && symbols * tiles.column_tiles * ((height + tiles.rows - 1) / tiles.rows) < kFewBlocks) {
     tiles.rows /= 2;
@@ -406,12 +415,13 @@ struct BackwardWorkspace {
 
   BackwardWorkspace(A* workspace, const GradTiles& tiles, bool training) : weights(workspace, tiles.channels) {
     const int64_t units = tiles.symbols * tiles.tiles, prepared = PreparedWeights<A>::size(tiles.channels);
-    const int64_t all = (training ? kQuantities<true> : kQuantities<false>) * 5 * tiles.channels + kTaps;
+    const int64_t all = (training ? kQuantities<true> : kQuantities<false>)*5 * tiles.channels + kTaps;
     totals = workspace + prepared;
     factors = totals + all;
     grad_sums = factors + 3 * tiles.channels;
     moments = grad_sums + units * kTaps;
-    size = prepared + all + 3 * tiles.channels + units * (kTaps + (training ? kQuantities<true> : kQuantities<false>) * tiles.channels);
+    size = prepared + all + 3 * tiles.channels +
+           units * (kTaps + (training ? kQuantities<true> : kQuantities<false>)*tiles.channels);
   }
 };
 
@@ -423,8 +433,8 @@ const char* backward(const MaskParameters<T>& given, const T* grad_masks, const 
   const BackwardWorkspace<A> space(static_cast<A*>(workspace), tiles, kTraining);
   const int64_t units = tiles.symbols * tiles.tiles, count = kQuantities<kTraining>;
   const A* const table = space.weights.table;
-  const char* error = launch<kBlock>(prepare_weights<T, T, kBlock>, 1, stream, given, mean, var, space.weights, true,
-                                     false);
+  const char* error =
+      launch<kBlock>(prepare_weights<T, T, kBlock>, 1, stream, given, mean, var, space.weights, true, false);
   if (error) return error;
   error = launch<kBlock>(refine_masks_moments<T, kTraining>, units * tiles.channel_blocks, stream, grad_masks, masks,
                          boxes, given.conv2_weight, table, space.moments, space.grad_sums, tiles);
@@ -457,14 +467,14 @@ const char* hmeg_cuda_refine_masks_workspace(int64_t dtype, int64_t symbols, int
   });
 }
 
-const char* hmeg_cuda_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks,
-                                            const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                            const void* bn_weight, const void* bn_bias, const void* mean,
-                                            const void* var, const void* conv2_weight, const void* conv2_bias,
-                                            void* grad_boxes, void* grad_conv1_weight, void* grad_conv1_bias,
-                                            void* grad_bn_weight, void* grad_bn_bias, void* grad_conv2_weight,
-                                            void* grad_conv2_bias, void* workspace, int64_t symbols, int64_t channels,
-                                            int64_t height, int64_t width, int64_t training, double eps, void* stream) {
+const char* hmeg_cuda_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks, const void* boxes,
+                                            const void* conv1_weight, const void* conv1_bias, const void* bn_weight,
+                                            const void* bn_bias, const void* mean, const void* var,
+                                            const void* conv2_weight, const void* conv2_bias, void* grad_boxes,
+                                            void* grad_conv1_weight, void* grad_conv1_bias, void* grad_bn_weight,
+                                            void* grad_bn_bias, void* grad_conv2_weight, void* grad_conv2_bias,
+                                            void* workspace, int64_t symbols, int64_t channels, int64_t height,
+                                            int64_t width, int64_t training, double eps, void* stream) {
   using namespace hmeg;
   return with_scalar_type(dtype, [&](auto zero) -> const char* {
     using T = decltype(zero);

@@ -16,8 +16,8 @@ namespace hmeg {
 namespace {
 
 constexpr int kBlock = 128;
-constexpr int kOwners = kBlock / 2;     // of a node's columns: half of the block sums as subject, half as object
-constexpr int kItemsPerThread = 4;      // packs of a thread where rows are independent of one another
+constexpr int kOwners = kBlock / 2;  // of a node's columns: half of the block sums as subject, half as object
+constexpr int kItemsPerThread = 4;   // packs of a thread where rows are independent of one another
 
 // The edges [first, first + count) of all.
 struct EdgeRange {
@@ -204,8 +204,7 @@ HMEG_KERNEL triple_message_pool(const T* products, const T* bias, EdgeLists subj
       const int64_t column = begin + owner * kPack, at = node * width + column;
       A sums[kPack] = {};
       if (column < width && !object) carry_in(sums, carried + at, range);
-      add_activations(sums, lists, node, range, products + part, stride, bias + part, column,
-                      width, kept);
+      add_activations(sums, lists, node, range, products + part, stride, bias + part, column, width, kept);
       if (object) {
         for (int k = 0; k < kPack; ++k) as_object[owner * kPack + k] = sums[k];
       }
@@ -391,9 +390,8 @@ const char* hmeg_cuda_triple_message_grad_products(int64_t dtype, const void* si
 
 const char* hmeg_cuda_triple_message_collect(int64_t dtype, const void* rows, const int64_t* subject_rows,
                                              const int64_t* subject_edges, const int64_t* object_rows,
-                                             const int64_t* object_edges, void* carried, void* collected,
-                                             int64_t first, int64_t count, int64_t edges, int64_t nodes, int64_t width,
-                                             void* stream) {
+                                             const int64_t* object_edges, void* carried, void* collected, int64_t first,
+                                             int64_t count, int64_t edges, int64_t nodes, int64_t width, void* stream) {
   using namespace hmeg;
   return with_scalar_type(dtype, [&](auto zero) {
     using T = decltype(zero);

@@ -1,8 +1,8 @@
 // A small CUDA for g++: every device thread is a fiber, one runs at a time. Included by kernels/device.h only.
 //
-// What it catches: reads of shared memory nobody wrote (poisoned with NaN), indices outside a shared array, a barrier or
-// a shuffle that some thread does not reach, misaligned packs, more static shared memory than a block has, and, run with
-// warps and blocks in ascending, descending and random order, results that depend on the order.
+// What it catches: reads of shared memory nobody wrote (poisoned with NaN), indices outside a shared array, a barrier
+// or a shuffle that some thread does not reach, misaligned packs, more static shared memory than a block has, and, run
+// with warps and blocks in ascending, descending and random order, results that depend on the order.
 #pragma once
 
 #include <cmath>
@@ -18,11 +18,14 @@
 #define HMEG_DEVICE inline
 #define HMEG_UNROLL
 #define HMEG_UNROLL4
-#define HMEG_SHARED(T, name, count)                                                        \
-  const ::hmeg::emulation::SharedArray<T> name(                                            \
-      ::hmeg::emulation::shared_memory([] { static char site; return static_cast<const void*>(&site); }(), \
-                                       sizeof(T) * (count)),                               \
-      count)
+#define HMEG_SHARED(T, name, count)                                                          \
+  const ::hmeg::emulation::SharedArray<T> name(::hmeg::emulation::shared_memory(             \
+                                                   [] {                                      \
+                                                     static char site;                       \
+                                                     return static_cast<const void*>(&site); \
+                                                   }(),                                      \
+                                                   sizeof(T) * (count)),                     \
+                                               count)
 
 namespace hmeg::emulation {
 

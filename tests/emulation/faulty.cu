@@ -35,9 +35,7 @@ HMEG_KERNEL divergent_shuffle(float* out) {
 
 HMEG_KERNEL one_too_far(float* out) { out[thread_index() + 1] = 1.0f; }
 
-HMEG_KERNEL misaligned(const float* in, float* out) {
-  out[thread_index()] = load_pack<4>(in + 1).items[0];
-}
+HMEG_KERNEL misaligned(const float* in, float* out) { out[thread_index()] = load_pack<4>(in + 1).items[0]; }
 
 HMEG_KERNEL too_much_shared(float* out) {
   HMEG_SHARED(double, large, 6145);
@@ -53,9 +51,7 @@ HMEG_KERNEL sums(const float* in, float* out) {
   out[2 * thread_index() + 1] = values[1];
 }
 
-HMEG_KERNEL shift_down(const float* in, float* out) {
-  out[thread_index()] = shuffle_down(in[thread_index()], 3);
-}
+HMEG_KERNEL shift_down(const float* in, float* out) { out[thread_index()] = shuffle_down(in[thread_index()], 3); }
 
 HMEG_KERNEL shift_up(const float* in, float* out) { out[thread_index()] = shuffle_up(in[thread_index()], 3); }
 
@@ -89,22 +85,39 @@ extern "C" const char* hmeg_cuda_case(int64_t which, const void* in, void* out, 
   const auto* const from = static_cast<const float*>(in);
   auto* const to = static_cast<float*>(out);
   switch (which) {
-    case 9: return launch<kBlock>(one_too_far, blocks, nullptr, to);
-    case 0: return launch<kBlock>(reverse<true>, blocks, nullptr, from, to);
-    case 1: return launch<kBlock>(reverse<false>, blocks, nullptr, from, to);
-    case 2: return launch<kBlock>(outside_shared, blocks, nullptr, to);
-    case 3: return launch<kBlock>(divergent_barrier, blocks, nullptr, to);
-    case 4: return launch<kBlock>(divergent_shuffle, blocks, nullptr, to);
-    case 5: return launch<kBlock>(misaligned, blocks, nullptr, from, to);
-    case 6: return launch<kBlock>(too_much_shared, blocks, nullptr, to);
-    case 7: return launch<kBlock>(sums, blocks, nullptr, from, to);
-    case 8: return launch<kBlock>(shift_down, blocks, nullptr, from, to);
-    case 10: return launch<kBlock>(shift_up, blocks, nullptr, from, to);
-    case 11: return launch<kBlock>(count_positive, blocks, nullptr, from, to);
-    case 12: return launch<kBlock>(scattered_sums, blocks, nullptr, from, to);
-    case 13: return launch<kBlock>(shared_packs<0>, blocks, nullptr, from, to);
-    case 14: return launch<kBlock>(shared_packs<1>, blocks, nullptr, from, to);
-    case 15: return launch<kBlock>(shared_packs<4>, blocks, nullptr, from, to);
-    default: return "no such case";
+    case 9:
+      return launch<kBlock>(one_too_far, blocks, nullptr, to);
+    case 0:
+      return launch<kBlock>(reverse<true>, blocks, nullptr, from, to);
+    case 1:
+      return launch<kBlock>(reverse<false>, blocks, nullptr, from, to);
+    case 2:
+      return launch<kBlock>(outside_shared, blocks, nullptr, to);
+    case 3:
+      return launch<kBlock>(divergent_barrier, blocks, nullptr, to);
+    case 4:
+      return launch<kBlock>(divergent_shuffle, blocks, nullptr, to);
+    case 5:
+      return launch<kBlock>(misaligned, blocks, nullptr, from, to);
+    case 6:
+      return launch<kBlock>(too_much_shared, blocks, nullptr, to);
+    case 7:
+      return launch<kBlock>(sums, blocks, nullptr, from, to);
+    case 8:
+      return launch<kBlock>(shift_down, blocks, nullptr, from, to);
+    case 10:
+      return launch<kBlock>(shift_up, blocks, nullptr, from, to);
+    case 11:
+      return launch<kBlock>(count_positive, blocks, nullptr, from, to);
+    case 12:
+      return launch<kBlock>(scattered_sums, blocks, nullptr, from, to);
+    case 13:
+      return launch<kBlock>(shared_packs<0>, blocks, nullptr, from, to);
+    case 14:
+      return launch<kBlock>(shared_packs<1>, blocks, nullptr, from, to);
+    case 15:
+      return launch<kBlock>(shared_packs<4>, blocks, nullptr, from, to);
+    default:
+      return "no such case";
   }
 }

@@ -17,9 +17,12 @@ struct Parts {
 template <typename Body>
 inline void with_parts(int64_t parts, Body body) {
   switch (parts) {
-    case 1: return body(Parts<1>());
-    case 2: return body(Parts<2>());
-    default: return body(Parts<3>());
+    case 1:
+      return body(Parts<1>());
+    case 2:
+      return body(Parts<2>());
+    default:
+      return body(Parts<3>());
   }
 }
 

@@ -31,11 +31,9 @@ void pack(Side side, const float* from, int64_t by_depth, int64_t by_other, int6
 
 }  // namespace
 
-void pack(int64_t parts, Side side, const float* from, int64_t by_depth, int64_t by_other, int64_t depth,
-          int64_t count, uint16_t* to, int64_t step) {
-  with_parts(parts, [&](auto known) {
-    pack<known.value>(side, from, by_depth, by_other, depth, count, to, step);
-  });
+void pack(int64_t parts, Side side, const float* from, int64_t by_depth, int64_t by_other, int64_t depth, int64_t count,
+          uint16_t* to, int64_t step) {
+  with_parts(parts, [&](auto known) { pack<known.value>(side, from, by_depth, by_other, depth, count, to, step); });
 }
 
 }  // namespace hmeg::amx

@@ -148,16 +148,16 @@ inline void transpose_tile(const Part* from, Part* to) {
   }
 }
 
-#define HMEG_AMX_LEFT(part)                              \
-  _tile_loadd(4, left + (part) * kTile, 64);             \
+#define HMEG_AMX_LEFT(part)                  \
+  _tile_loadd(4, left + (part) * kTile, 64); \
   _tile_loadd(5, left + left_step + (part) * kTile, 64)
-#define HMEG_AMX_RIGHT(part)                               \
-  _tile_loadd(6, right + (part) * kTile, 64);              \
+#define HMEG_AMX_RIGHT(part)                  \
+  _tile_loadd(6, right + (part) * kTile, 64); \
   _tile_loadd(7, right + right_step + (part) * kTile, 64)
-#define HMEG_AMX_MULTIPLY()  \
-  _tile_dpbf16ps(0, 4, 6);   \
-  _tile_dpbf16ps(1, 4, 7);   \
-  _tile_dpbf16ps(2, 5, 6);   \
+#define HMEG_AMX_MULTIPLY() \
+  _tile_dpbf16ps(0, 4, 6);  \
+  _tile_dpbf16ps(1, 4, 7);  \
+  _tile_dpbf16ps(2, 5, 6);  \
   _tile_dpbf16ps(3, 5, 7)
 
 // out (32, 32), rows `step` apart, = (add ? out : 0) + left right, of `depth` blocks. Two blocks of rows and of

@@ -69,10 +69,10 @@ void hidden(const MessageLayer<float>& layer, const MessageTile<float>& tile, co
       for (int64_t e = 0; e < count; ++e) {
         const float* const a = layer.from_subject + tile.subject[first + e] * width + column;
         const float* const b = layer.from_object + tile.object[first + e] * width + column;
-        const float* const own = types ? layer.from_type + tile.type[first + e] * width + column
-                                       : made + e * step + column;
-        const __m512 left = relu(_mm512_maskz_loadu_ps(low, a) + _mm512_maskz_loadu_ps(low, b) +
-                                 _mm512_maskz_loadu_ps(low, own));
+        const float* const own =
+            types ? layer.from_type + tile.type[first + e] * width + column : made + e * step + column;
+        const __m512 left =
+            relu(_mm512_maskz_loadu_ps(low, a) + _mm512_maskz_loadu_ps(low, b) + _mm512_maskz_loadu_ps(low, own));
         const __m512 right = relu(_mm512_maskz_loadu_ps(high, a + 16) + _mm512_maskz_loadu_ps(high, b + 16) +
                                   _mm512_maskz_loadu_ps(high, own + 16));
         split_row<kParts>(left, right, row_of(to, below, e));
@@ -88,8 +88,8 @@ void hidden(const MessageLayer<float>& layer, const MessageTile<float>& tile, co
 }
 
 template <int kParts>
-void outputs(const MessageLayer<float>& layer, const MessageFactors& factors, int64_t panel, int64_t begin,
-             int64_t end, float* to) {
+void outputs(const MessageLayer<float>& layer, const MessageFactors& factors, int64_t panel, int64_t begin, int64_t end,
+             float* to) {
   const int64_t width = layer.hidden, depth = blocks_of(width), across = depth * kParts * kTile;
   const int64_t node_panels = panels_of(width), part = panel < 2 * node_panels ? panel / node_panels : 2;
   const int64_t first = (panel - part * node_panels) * kMessageWidth;
@@ -132,8 +132,8 @@ void unpool(const MessageLayer<float>& layer, const MessageTile<float>& tile, co
           high_sum += high;
           split_row<kParts>(low, high, row);
         }
-        keep_left<kParts>(to, across,
-                          factors.grad_columns + 2 * block * along + first / kBlock * kParts * kTile, along);
+        keep_left<kParts>(to, across, factors.grad_columns + 2 * block * along + first / kBlock * kParts * kTile,
+                          along);
       }
       float* const sums = grad.product_sums + chunk * (2 * width + layer.out) + output.column + column;
       _mm512_mask_storeu_ps(sums, first_lanes(output.width - column), low_sum);
@@ -157,8 +157,8 @@ void grad_active(const MessageLayer<float>& layer, const MessageGrad<float>& gra
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t count = smaller(kBlock, end - first);
       for (int64_t column = first_column; column < last_column; column += kBlock) {
-        float* const made = grad.grad_active + (column / kMessageWidth * capacity + first) * kMessageWidth +
-                            column % kMessageWidth;
+        float* const made =
+            grad.grad_active + (column / kMessageWidth * capacity + first) * kMessageWidth + column % kMessageWidth;
         multiply_block<kParts>(depth > 0, factors.grad_rows + first / kSide * across + from, across,
                                factors.w2 + column / kSide * across + from, across, deep, made, kMessageWidth);
         if (depth + deep < words) continue;
@@ -219,9 +219,8 @@ int64_t hidden_scratch(int64_t channels, int64_t hidden) {
 
 void message_hidden(const MessageLayer<float>& layer, const MessageTile<float>& tile, const MessageFactors& factors,
                     bool backward, int64_t begin, int64_t end, float* scratch) {
-  with_parts(factors.parts, [&](auto known) {
-    hidden<known.value>(layer, tile, factors, backward, begin, end, scratch);
-  });
+  with_parts(factors.parts,
+             [&](auto known) { hidden<known.value>(layer, tile, factors, backward, begin, end, scratch); });
 }
 
 void message_outputs(const MessageLayer<float>& layer, const MessageFactors& factors, int64_t panel, int64_t begin,
@@ -237,9 +236,8 @@ void message_unpool(const MessageLayer<float>& layer, const MessageTile<float>& 
 void message_grad_active(const MessageLayer<float>& layer, const MessageGrad<float>& grad,
                          const MessageFactors& factors, int64_t capacity, int64_t first, int64_t last, int64_t begin,
                          int64_t end) {
-  with_parts(factors.parts, [&](auto known) {
-    grad_active<known.value>(layer, grad, factors, capacity, first, last, begin, end);
-  });
+  with_parts(factors.parts,
+             [&](auto known) { grad_active<known.value>(layer, grad, factors, capacity, first, last, begin, end); });
 }
 
 void message_grad_w2(const MessageLayer<float>& layer, const MessageGrad<float>& grad, const MessageFactors& factors,

@@ -57,7 +57,7 @@ void contextualise(const T* x, const T* weight, T* mean, T* context, int64_t beg
 }  // namespace
 
 #define HMEG_DEFINE_ATTENTION_READOUT(T)                                                                              \
-  void attention_readout_forward(const T* x, const T* weight, T* g, T* context, T* spare, int64_t begin, int64_t end,  \
+  void attention_readout_forward(const T* x, const T* weight, T* g, T* context, T* spare, int64_t begin, int64_t end, \
                                  int64_t channels) {                                                                  \
     clear(g, channels);                                                                                               \
     if (begin == end) return;                                                                                         \

@@ -89,7 +89,7 @@ struct Lanes {
 template <typename T>
 struct Packs {
   int64_t count;
-  int32_t* start;                      // (count,) first column of each
+  int32_t* start;                           // (count,) first column of each
   T *across, *across_by_x0, *across_by_x1;  // (count * lanes,)
 };
 
@@ -204,21 +204,21 @@ void backward(const T* grad_layout, const T* features, const T* boxes, const int
 
 }  // namespace
 
-#define HMEG_DEFINE_BOX_LAYOUT(T)                                                                                   \
-  void box_layout_ramps(const T* boxes, T* ramps, BoxSupport* supports, int64_t begin, int64_t end, int64_t height, \
-                        int64_t width) {                                                                            \
-    find_ramps<T>(boxes, ramps, supports, begin, end, height, width);                                               \
-  }                                                                                                                 \
-  void box_layout_forward(const T* features, const T* ramps, const BoxSupport* supports, T* layout, int64_t graph,  \
-                          int64_t begin, int64_t end, int64_t channel, int64_t channels, int64_t height,            \
-                          int64_t width) {                                                                          \
-    forward<T>(features, ramps, supports, layout, graph, begin, end, channel, channels, height, width);             \
-  }                                                                                                                 \
-  void box_layout_backward(const T* grad_layout, const T* features, const T* boxes, const int64_t* batch,           \
-                           T* grad_features, T* grad_boxes, int64_t begin, int64_t end, int64_t channels,           \
-                           int64_t height, int64_t width, T* scratch) {                                             \
-    backward<T>(grad_layout, features, boxes, batch, grad_features, grad_boxes, begin, end, channels, height,       \
-                width, scratch);                                                                                    \
+#define HMEG_DEFINE_BOX_LAYOUT(T)                                                                                    \
+  void box_layout_ramps(const T* boxes, T* ramps, BoxSupport* supports, int64_t begin, int64_t end, int64_t height,  \
+                        int64_t width) {                                                                             \
+    find_ramps<T>(boxes, ramps, supports, begin, end, height, width);                                                \
+  }                                                                                                                  \
+  void box_layout_forward(const T* features, const T* ramps, const BoxSupport* supports, T* layout, int64_t graph,   \
+                          int64_t begin, int64_t end, int64_t channel, int64_t channels, int64_t height,             \
+                          int64_t width) {                                                                           \
+    forward<T>(features, ramps, supports, layout, graph, begin, end, channel, channels, height, width);              \
+  }                                                                                                                  \
+  void box_layout_backward(const T* grad_layout, const T* features, const T* boxes, const int64_t* batch,            \
+                           T* grad_features, T* grad_boxes, int64_t begin, int64_t end, int64_t channels,            \
+                           int64_t height, int64_t width, T* scratch) {                                              \
+    backward<T>(grad_layout, features, boxes, batch, grad_features, grad_boxes, begin, end, channels, height, width, \
+                scratch);                                                                                            \
   }
 
 HMEG_DEFINE_BOX_LAYOUT(float)

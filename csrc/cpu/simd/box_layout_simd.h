@@ -14,18 +14,18 @@ struct BoxSupport {
 
 }  // namespace hmeg
 
-#define HMEG_DECLARE_BOX_LAYOUT(T)                                                                                 \
+#define HMEG_DECLARE_BOX_LAYOUT(T)                                                                                    \
   /* ramps (V, H + W): each symbol's factors of the rows, then of the columns; and their supports; of [begin, end) */ \
-  void box_layout_ramps(const T* boxes, T* ramps, BoxSupport* supports, int64_t begin, int64_t end, int64_t height, \
-                        int64_t width);                                                                            \
-  /* layout of expression `graph`, symbols [begin, end), channels [channel, channel + kBoxLayoutChannels) as far */ \
-  /* as there are */                                                                                               \
-  void box_layout_forward(const T* features, const T* ramps, const BoxSupport* supports, T* layout, int64_t graph, \
-                          int64_t begin, int64_t end, int64_t channel, int64_t channels, int64_t height,           \
-                          int64_t width);                                                                          \
-  /* gradients of symbols [begin, end) */                                                                          \
-  void box_layout_backward(const T* grad_layout, const T* features, const T* boxes, const int64_t* batch,          \
-                           T* grad_features, T* grad_boxes, int64_t begin, int64_t end, int64_t channels,          \
+  void box_layout_ramps(const T* boxes, T* ramps, BoxSupport* supports, int64_t begin, int64_t end, int64_t height,   \
+                        int64_t width);                                                                               \
+  /* layout of expression `graph`, symbols [begin, end), channels [channel, channel + kBoxLayoutChannels) as far */   \
+  /* as there are */                                                                                                  \
+  void box_layout_forward(const T* features, const T* ramps, const BoxSupport* supports, T* layout, int64_t graph,    \
+                          int64_t begin, int64_t end, int64_t channel, int64_t channels, int64_t height,              \
+                          int64_t width);                                                                             \
+  /* gradients of symbols [begin, end) */                                                                             \
+  void box_layout_backward(const T* grad_layout, const T* features, const T* boxes, const int64_t* batch,             \
+                           T* grad_features, T* grad_boxes, int64_t begin, int64_t end, int64_t channels,             \
                            int64_t height, int64_t width, T* scratch);
 
 HMEG_DECLARE_VARIANTS(HMEG_DECLARE_BOX_LAYOUT)

@@ -83,14 +83,14 @@ void backward(const T* grad_masks, const T* boxes, T* grad_boxes, int64_t begin,
 
 }  // namespace
 
-#define HMEG_DEFINE_BOX_SOFT_MASK(T)                                                                               \
-  void box_soft_mask_forward(const T* boxes, T* masks, int64_t begin, int64_t end, int64_t height, int64_t width,  \
-                             T* scratch) {                                                                         \
-    forward<T>(boxes, masks, begin, end, height, width, scratch);                                                  \
-  }                                                                                                                \
-  void box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_boxes, int64_t begin, int64_t end,      \
-                              int64_t height, int64_t width, T* scratch) {                                         \
-    backward<T>(grad_masks, boxes, grad_boxes, begin, end, height, width, scratch);                                \
+#define HMEG_DEFINE_BOX_SOFT_MASK(T)                                                                              \
+  void box_soft_mask_forward(const T* boxes, T* masks, int64_t begin, int64_t end, int64_t height, int64_t width, \
+                             T* scratch) {                                                                        \
+    forward<T>(boxes, masks, begin, end, height, width, scratch);                                                 \
+  }                                                                                                               \
+  void box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_boxes, int64_t begin, int64_t end,     \
+                              int64_t height, int64_t width, T* scratch) {                                        \
+    backward<T>(grad_masks, boxes, grad_boxes, begin, end, height, width, scratch);                               \
   }
 
 HMEG_DEFINE_BOX_SOFT_MASK(float)

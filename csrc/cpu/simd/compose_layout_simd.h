@@ -6,8 +6,8 @@
 
 namespace hmeg {
 
-constexpr int64_t kComposeChannels = 4;   // channels of one block
-constexpr int64_t kComposePixels = 256;   // pixels of one tile
+constexpr int64_t kComposeChannels = 4;  // channels of one block
+constexpr int64_t kComposePixels = 256;  // pixels of one tile
 
 }  // namespace hmeg
 

@@ -310,19 +310,18 @@ void backward_images(const T* grad_crops, const T* boxes, const int64_t* members
 
 }  // namespace
 
-#define HMEG_DEFINE_CROP_BOXES(T)                                                                                  \
-  void crop_boxes_forward(const T* images, const T* boxes, const int64_t* batch, T* crops, int64_t begin,          \
-                          int64_t end, const CropSizes& sizes, T* scratch) {                                       \
-    forward<T>(images, boxes, batch, crops, begin, end, sizes, scratch);                                           \
-  }                                                                                                                \
-  void crop_boxes_backward_boxes(const T* grad_crops, const T* images, const T* boxes, const int64_t* batch,       \
-                                 T* grad_boxes, int64_t begin, int64_t end, const CropSizes& sizes, T* scratch) {  \
-    backward_boxes<T>(grad_crops, images, boxes, batch, grad_boxes, begin, end, sizes, scratch);                   \
-  }                                                                                                                \
-  void crop_boxes_backward_images(const T* grad_crops, const T* boxes, const int64_t* members, int64_t count,      \
-                                  T* grad_images, int64_t graph, int64_t row, const CropSizes& sizes,              \
-                                  T* scratch) {                                                                    \
-    backward_images<T>(grad_crops, boxes, members, count, grad_images, graph, row, sizes, scratch);                \
+#define HMEG_DEFINE_CROP_BOXES(T)                                                                                      \
+  void crop_boxes_forward(const T* images, const T* boxes, const int64_t* batch, T* crops, int64_t begin, int64_t end, \
+                          const CropSizes& sizes, T* scratch) {                                                        \
+    forward<T>(images, boxes, batch, crops, begin, end, sizes, scratch);                                               \
+  }                                                                                                                    \
+  void crop_boxes_backward_boxes(const T* grad_crops, const T* images, const T* boxes, const int64_t* batch,           \
+                                 T* grad_boxes, int64_t begin, int64_t end, const CropSizes& sizes, T* scratch) {      \
+    backward_boxes<T>(grad_crops, images, boxes, batch, grad_boxes, begin, end, sizes, scratch);                       \
+  }                                                                                                                    \
+  void crop_boxes_backward_images(const T* grad_crops, const T* boxes, const int64_t* members, int64_t count,          \
+                                  T* grad_images, int64_t graph, int64_t row, const CropSizes& sizes, T* scratch) {    \
+    backward_images<T>(grad_crops, boxes, members, count, grad_images, graph, row, sizes, scratch);                    \
   }
 
 HMEG_DEFINE_CROP_BOXES(float)

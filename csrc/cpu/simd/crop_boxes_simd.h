@@ -17,16 +17,16 @@ struct CropSizes {
 }  // namespace hmeg
 
 // Every function needs crop_boxes_scratch(...) scalars of scratch (csrc/crop_boxes.h).
-#define HMEG_DECLARE_CROP_BOXES(T)                                                                                 \
-  /* crops of symbols [begin, end) */                                                                              \
-  void crop_boxes_forward(const T* images, const T* boxes, const int64_t* batch, T* crops, int64_t begin,          \
-                          int64_t end, const CropSizes& sizes, T* scratch);                                        \
-  /* grad_boxes of symbols [begin, end) */                                                                         \
-  void crop_boxes_backward_boxes(const T* grad_crops, const T* images, const T* boxes, const int64_t* batch,       \
-                                 T* grad_boxes, int64_t begin, int64_t end, const CropSizes& sizes, T* scratch);   \
-  /* grad_images of image `graph`, rows [row, row + kCropBlockRows) as far as there are, from the crops of the */  \
-  /* `count` symbols in `members`, added in that order */                                                          \
-  void crop_boxes_backward_images(const T* grad_crops, const T* boxes, const int64_t* members, int64_t count,      \
+#define HMEG_DECLARE_CROP_BOXES(T)                                                                                     \
+  /* crops of symbols [begin, end) */                                                                                  \
+  void crop_boxes_forward(const T* images, const T* boxes, const int64_t* batch, T* crops, int64_t begin, int64_t end, \
+                          const CropSizes& sizes, T* scratch);                                                         \
+  /* grad_boxes of symbols [begin, end) */                                                                             \
+  void crop_boxes_backward_boxes(const T* grad_crops, const T* images, const T* boxes, const int64_t* batch,           \
+                                 T* grad_boxes, int64_t begin, int64_t end, const CropSizes& sizes, T* scratch);       \
+  /* grad_images of image `graph`, rows [row, row + kCropBlockRows) as far as there are, from the crops of the */      \
+  /* `count` symbols in `members`, added in that order */                                                              \
+  void crop_boxes_backward_images(const T* grad_crops, const T* boxes, const int64_t* members, int64_t count,          \
                                   T* grad_images, int64_t graph, int64_t row, const CropSizes& sizes, T* scratch);
 
 HMEG_DECLARE_VARIANTS(HMEG_DECLARE_CROP_BOXES)

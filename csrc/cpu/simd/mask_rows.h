@@ -18,8 +18,8 @@ struct Exponential;
 template <>
 struct Exponential<float> {
   typedef int32_t Bits __attribute__((vector_size(32)));
-  static constexpr float kMagic = 12582912.0f, kLog2e = 1.44269504f, kLn2High = 0.693359375f,
-                         kLn2Low = -2.12194440e-4f, kLowest = -87.0f, kHighest = 88.0f;
+  static constexpr float kMagic = 12582912.0f, kLog2e = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f,
+                         kLowest = -87.0f, kHighest = 88.0f;
   static constexpr int kTerms = 7, kBias = 127, kMantissa = 23;
 };
 template <>
@@ -63,12 +63,12 @@ void sigmoid_all(T* values, int64_t count) {
 // Memory of one thread.
 template <typename T>
 struct MaskRowScratch {
-  T* offsets;     // (kMaskClasses, padded)
-  T* intercepts;  // (padded,)
+  T* offsets;          // (kMaskClasses, padded)
+  T* intercepts;       // (padded,)
   int32_t* crossings;  // (padded,)
-  T* changes;     // (W + 2, 8): at each column, what slopes and intercepts change by; zero between rows
-  T* sums;        // (W, 4): one row's part of the three output rows
-  T* elsewhere;   // (W,): takes the parts of output rows that nobody asked for
+  T* changes;          // (W + 2, 8): at each column, what slopes and intercepts change by; zero between rows
+  T* sums;             // (W, 4): one row's part of the three output rows
+  T* elsewhere;        // (W,): takes the parts of output rows that nobody asked for
 };
 
 template <typename T>

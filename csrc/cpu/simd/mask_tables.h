@@ -34,12 +34,12 @@ constexpr int64_t kMaskUpdate = 24;
 template <typename T>
 struct MaskTables {
   int64_t channels, padded, height, width;
-  T* affine;      // (kMaskClasses, kMaskAffines, padded)
-  T* crossing;    // (kMaskSides, kMaskCrossings, padded)
-  T* updates;     // (kMaskSides, padded, 2, kMaskUpdate): added at a crossing: first + intercept * second; where z
-                  // is positive before it, that is taken away there, having been added at the first interior column
-  T* spread;      // (padded, kMaskUpdate): the taps' weights, di in the intercepts' places and 0 elsewhere
-  T* weights;     // (9, padded): conv2's weights by tap (di + 1) * 3 + dj + 1
+  T* affine;    // (kMaskClasses, kMaskAffines, padded)
+  T* crossing;  // (kMaskSides, kMaskCrossings, padded)
+  T* updates;   // (kMaskSides, padded, 2, kMaskUpdate): added at a crossing: first + intercept * second; where z
+                // is positive before it, that is taken away there, having been added at the first interior column
+  T* spread;    // (padded, kMaskUpdate): the taps' weights, di in the intercepts' places and 0 elsewhere
+  T* weights;   // (9, padded): conv2's weights by tap (di + 1) * 3 + dj + 1
   T levels[kMaskClasses];  // what an output pixel has without any relu(z), by its class
 };
 
@@ -53,10 +53,14 @@ struct MaskRun {
 };
 static inline MaskRun mask_run(int side_class, int64_t count) {
   switch (side_class) {
-    case 0: return {1, count > 2 ? count - 1 : 1};
-    case 1: return {0, count > 1 ? 1 : 0};
-    case 2: return {count - 1, count > 1 ? count : count - 1};
-    default: return {0, count == 1 ? 1 : 0};
+    case 0:
+      return {1, count > 2 ? count - 1 : 1};
+    case 1:
+      return {0, count > 1 ? 1 : 0};
+    case 2:
+      return {count - 1, count > 1 ? count : count - 1};
+    default:
+      return {0, count == 1 ? 1 : 0};
   }
 }
 

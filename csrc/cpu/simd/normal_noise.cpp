@@ -1,5 +1,6 @@
-// Compiled once per instruction set (HMEG_SIMD names it), without contraction of products and sums (CMakeLists.txt): every
-// addition, subtraction, multiplication and square root below is rounded to float32 by itself, as on all other backends.
+// Compiled once per instruction set (HMEG_SIMD names it), without contraction of products and sums (CMakeLists.txt):
+// every addition, subtraction, multiplication and square root below is rounded to float32 by itself, as on all other
+// backends.
 #include "cpu/simd/normal_noise_simd.h"
 
 #include "cpu/simd/wide.h"

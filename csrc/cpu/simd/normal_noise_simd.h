@@ -4,8 +4,8 @@
 #include <cstdint>
 
 // Blocks [begin, end) of four numbers, counted over all samples, each of which begins with a block of its own.
-#define HMEG_DECLARE_NORMAL_NOISE(variant)                                                                      \
-  namespace hmeg::simd::variant {                                                                               \
+#define HMEG_DECLARE_NORMAL_NOISE(variant)                                                                           \
+  namespace hmeg::simd::variant {                                                                                    \
   void normal_noise(const int64_t* indices, float* out, int64_t numbers, int64_t begin, int64_t end, uint64_t seed); \
   }
 

@@ -57,12 +57,24 @@ void products(const T* left, int64_t left_step, int64_t left_row, const T* right
     const T* const factors = left + r * left_row;
     T* const to = out + r * out_row;
     switch (size) {
-      case 6: product<T, 6, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
-      case 5: product<T, 5, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
-      case 4: product<T, 4, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
-      case 3: product<T, 3, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
-      case 2: product<T, 2, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
-      default: product<T, 1, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width); break;
+      case 6:
+        product<T, 6, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
+      case 5:
+        product<T, 5, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
+      case 4:
+        product<T, 4, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
+      case 3:
+        product<T, 3, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
+      case 2:
+        product<T, 2, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
+      default:
+        product<T, 1, kAdd>(factors, left_step, left_row, right, right_row, count, to, out_row, width);
+        break;
     }
     r += size;
   }

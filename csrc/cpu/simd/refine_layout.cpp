@@ -31,10 +31,10 @@ void tile(const MaskTables<T>& tables, const T* boxes, const T* features, T* lay
 
 }  // namespace
 
-#define HMEG_DEFINE_REFINE_LAYOUT(T)                                                                                   \
-  void refine_layout_tile(const MaskTables<T>& tables, const T* boxes, const T* features, T* layout, int64_t begin,    \
-                          int64_t end, int64_t channels, int64_t first, int64_t last, T* scratch) {                    \
-    tile<T>(tables, boxes, features, layout, begin, end, channels, first, last, scratch);                              \
+#define HMEG_DEFINE_REFINE_LAYOUT(T)                                                                                \
+  void refine_layout_tile(const MaskTables<T>& tables, const T* boxes, const T* features, T* layout, int64_t begin, \
+                          int64_t end, int64_t channels, int64_t first, int64_t last, T* scratch) {                 \
+    tile<T>(tables, boxes, features, layout, begin, end, channels, first, last, scratch);                           \
   }
 
 HMEG_DEFINE_REFINE_LAYOUT(float)

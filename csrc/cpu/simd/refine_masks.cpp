@@ -96,14 +96,14 @@ void forward(const MaskTables<T>& tables, const T* boxes, T* masks, int64_t begi
 
 }  // namespace
 
-#define HMEG_DEFINE_REFINE_MASKS(T)                                                                                    \
-  void refine_masks_forward(const MaskTables<T>& tables, const T* boxes, T* masks, int64_t begin, int64_t end,         \
-                            T* scratch) {                                                                              \
-    forward<T>(tables, boxes, masks, begin, end, scratch);                                                             \
-  }                                                                                                                    \
-  void refine_masks_statistics(const MaskTables<T>& tables, const T* boxes, const double* about, double* sums,         \
-                               int64_t begin, int64_t end, double* scratch) {                                          \
-    statistics<T>(tables, boxes, about, sums, begin, end, scratch);                                                    \
+#define HMEG_DEFINE_REFINE_MASKS(T)                                                                            \
+  void refine_masks_forward(const MaskTables<T>& tables, const T* boxes, T* masks, int64_t begin, int64_t end, \
+                            T* scratch) {                                                                      \
+    forward<T>(tables, boxes, masks, begin, end, scratch);                                                     \
+  }                                                                                                            \
+  void refine_masks_statistics(const MaskTables<T>& tables, const T* boxes, const double* about, double* sums, \
+                               int64_t begin, int64_t end, double* scratch) {                                  \
+    statistics<T>(tables, boxes, about, sums, begin, end, scratch);                                            \
   }
 
 HMEG_DEFINE_REFINE_MASKS(float)

@@ -17,18 +17,18 @@ template <typename T>
 struct Backward {
   const MaskTables<T>& tables;
   const int64_t quantities;
-  T* offsets;       // (kMaskClasses, padded)
-  T* moments;       // (quantities, kMaskMoments, padded): of one class of pixels of one symbol
-  T* gathered;      // (padded, 2, kMaskUpdate): running sums at the crossings, summed over rows; and the same times Y
-  T* tap_weights;   // (padded, 12): conv2's weights as running sums lie, dj = +1, 0, -1 and four places for di
-  T* tap_products;  // (padded, 12): sums of relu(z) times the gradient, over the group, interior columns
+  T* offsets;         // (kMaskClasses, padded)
+  T* moments;         // (quantities, kMaskMoments, padded): of one class of pixels of one symbol
+  T* gathered;        // (padded, 2, kMaskUpdate): running sums at the crossings, summed over rows; and the same times Y
+  T* tap_weights;     // (padded, 12): conv2's weights as running sums lie, dj = +1, 0, -1 and four places for di
+  T* tap_products;    // (padded, 12): sums of relu(z) times the gradient, over the group, interior columns
   T* outer_products;  // (9, padded): the same of the outer columns
   int32_t* crossings;  // (kMaskBlockRows, padded)
-  T* totals;        // (kMaskClasses, quantities, kMaskMoments + 4, padded): moments, and the first times each box_c
-  T* grad;          // (H + 2, W + 2): gradient before the sigmoid, zero around the image
-  T* running;       // (kMaskBlockRows, W + 1, 8)
-  T* ends;          // (2, 2, kMaskUpdate): as `gathered`, at the first interior column and after the last
-  T tap_sums[9];    // sums of the gradient by tap, of one symbol
+  T* totals;           // (kMaskClasses, quantities, kMaskMoments + 4, padded): moments, and the first times each box_c
+  T* grad;             // (H + 2, W + 2): gradient before the sigmoid, zero around the image
+  T* running;          // (kMaskBlockRows, W + 1, 8)
+  T* ends;             // (2, 2, kMaskUpdate): as `gathered`, at the first interior column and after the last
+  T tap_sums[9];       // sums of the gradient by tap, of one symbol
 
   Backward(const MaskTables<T>& given, int64_t count, T* memory) : tables(given), quantities(count) {
     const int64_t padded = tables.padded;
@@ -234,8 +234,8 @@ void outer_column(Backward<T>& b, int row_class, MaskRun rows, int64_t j) {
   const T x = grid_coordinate<T>(j, tables.width);
   const auto tap_grad = [&](int64_t i, int tap) { return *b.grad_at(i + 1 - tap / 3, j + 1 - tap % 3); };
   for (int64_t k = 0; k < padded; k += kMaskLanes) {
-    const V at_zero = load_as<V>(b.offsets + pixel_class * padded + k) +
-                      load_as<V>(affine_of(tables, pixel_class, kSlopeX) + k) * x;
+    const V at_zero =
+        load_as<V>(b.offsets + pixel_class * padded + k) + load_as<V>(affine_of(tables, pixel_class, kSlopeX) + k) * x;
     const V slope_y = load_as<V>(affine_of(tables, pixel_class, kSlopeY) + k);
     V products[9], sum = {}, by_y = {};
     for (int tap = 0; tap < 9; ++tap) products[tap] = load_as<V>(b.outer_products + tap * padded + k);
@@ -370,7 +370,8 @@ void backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, 
   clear(b.outer_products, 9 * padded);
   clear(b.tap_weights, 12 * padded);
   for (int64_t k = 0; k < tables.channels; ++k) {
-    for (int tap = 0; tap < 9; ++tap) b.tap_weights[12 * k + 4 * (2 - tap % 3) + tap / 3] = tables.weights[tap * padded + k];
+    for (int tap = 0; tap < 9; ++tap)
+      b.tap_weights[12 * k + 4 * (2 - tap % 3) + tap / 3] = tables.weights[tap * padded + k];
   }
   double* const products = sums;
   double* const of_weights = products + 9 * padded;
@@ -383,8 +384,8 @@ void backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, 
   }
   for (int tap = 0; tap < 9; ++tap) {
     for (int64_t k = 0; k < tables.channels; ++k) {
-      products[tap * padded + k] = double(b.tap_products[12 * k + 4 * (2 - tap % 3) + tap / 3]) +
-                                   double(b.outer_products[tap * padded + k]);
+      products[tap * padded + k] =
+          double(b.tap_products[12 * k + 4 * (2 - tap % 3) + tap / 3]) + double(b.outer_products[tap * padded + k]);
     }
   }
   weight_sums(b, of_weights);
@@ -392,10 +393,10 @@ void backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, 
 
 }  // namespace
 
-#define HMEG_DEFINE_REFINE_MASKS_BACKWARD(T)                                                                           \
-  void refine_masks_backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, const T* boxes,         \
-                             T* by_box, double* sums, int64_t begin, int64_t end, int64_t quantities, T* scratch) {    \
-    backward<T>(tables, grad_masks, masks, boxes, by_box, sums, begin, end, quantities, scratch);                      \
+#define HMEG_DEFINE_REFINE_MASKS_BACKWARD(T)                                                                        \
+  void refine_masks_backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, const T* boxes,      \
+                             T* by_box, double* sums, int64_t begin, int64_t end, int64_t quantities, T* scratch) { \
+    backward<T>(tables, grad_masks, masks, boxes, by_box, sums, begin, end, quantities, scratch);                   \
   }
 
 HMEG_DEFINE_REFINE_MASKS_BACKWARD(float)

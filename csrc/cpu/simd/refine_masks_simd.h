@@ -36,17 +36,17 @@ static constexpr int64_t mask_backward_scratch(int64_t padded, int64_t height, i
 
 }  // namespace hmeg
 
-#define HMEG_DECLARE_REFINE_MASKS(T)                                                                                   \
-  /* masks of symbols [begin, end) */                                                                                  \
-  void refine_masks_forward(const MaskTables<T>& tables, const T* boxes, T* masks, int64_t begin, int64_t end,         \
-                            T* scratch);                                                                               \
-  /* sums (2, padded): of relu(z) - about and of its square over symbols [begin, end), about (padded,); scratch:       \
-     (kMaskClasses, padded) */                                                                                         \
-  void refine_masks_statistics(const MaskTables<T>& tables, const T* boxes, const double* about, double* sums,         \
-                               int64_t begin, int64_t end, double* scratch);                                                                       \
-  /* One group of symbols, [begin, end). sums: mask_group_sums(...) numbers, overwritten. by_box (V, quantities, 4,    \
-     padded): for each quantity, what it gives to -grad_boxes / scale_k. tables.weights: conv2's as they are. */       \
-  void refine_masks_backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, const T* boxes,         \
+#define HMEG_DECLARE_REFINE_MASKS(T)                                                                                \
+  /* masks of symbols [begin, end) */                                                                               \
+  void refine_masks_forward(const MaskTables<T>& tables, const T* boxes, T* masks, int64_t begin, int64_t end,      \
+                            T* scratch);                                                                            \
+  /* sums (2, padded): of relu(z) - about and of its square over symbols [begin, end), about (padded,); scratch:    \
+     (kMaskClasses, padded) */                                                                                      \
+  void refine_masks_statistics(const MaskTables<T>& tables, const T* boxes, const double* about, double* sums,      \
+                               int64_t begin, int64_t end, double* scratch);                                        \
+  /* One group of symbols, [begin, end). sums: mask_group_sums(...) numbers, overwritten. by_box (V, quantities, 4, \
+     padded): for each quantity, what it gives to -grad_boxes / scale_k. tables.weights: conv2's as they are. */    \
+  void refine_masks_backward(const MaskTables<T>& tables, const T* grad_masks, const T* masks, const T* boxes,      \
                              T* by_box, double* sums, int64_t begin, int64_t end, int64_t quantities, T* scratch);
 
 HMEG_DECLARE_VARIANTS(HMEG_DECLARE_REFINE_MASKS)

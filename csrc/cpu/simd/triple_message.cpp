@@ -95,7 +95,7 @@ struct SignedRows {
 template <typename T>
 inline PlainRows<T> hidden_rows(const MessageTile<T>& tile, const T* active, int64_t block, int64_t begin) {
   const int64_t column = block * kDepth<T>;
-  const T* const panel = active + (column / kWidth<T>) * tile.capacity * kWidth<T> + column % kWidth<T>;
+  const T* const panel = active + (column / kWidth<T>)*tile.capacity * kWidth<T> + column % kWidth<T>;
   return {panel + begin * kWidth<T>, kWidth<T>, tile.bits + block * tile.capacity + begin};
 }
 
@@ -107,8 +107,8 @@ inline int64_t first_row(const MessageLayer<T>& layer, int64_t part) {
 
 // to = W2's outputs of edges [begin, end), for the panel of w2_panels of that number
 template <typename T>
-inline void outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin,
-                    int64_t end, T* to) {
+inline void outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin, int64_t end,
+                    T* to) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const int64_t width = layer.hidden, blocks = depths_of<T>(width), node_panels = panels_of<T>(width);
   const int64_t part = panel < node_panels ? 0 : panel < 2 * node_panels ? 1 : 2;
@@ -293,8 +293,11 @@ void grad_active(const MessageLayer<T>& layer, const MessageTile<T>& tile, const
                    smaller(kD, part.width - first), layer.hidden - panel * kW, made);
       }
       const int64_t own = part.row == nullptr ? begin * part.width : 0;
-      const SignedRows<T> rows{part.grad + own + first, part.width, part.row == nullptr ? nullptr : part.row + begin,
-                               grad.signs + begin * words + part.word + first / kBits, words,
+      const SignedRows<T> rows{part.grad + own + first,
+                               part.width,
+                               part.row == nullptr ? nullptr : part.row + begin,
+                               grad.signs + begin * words + part.word + first / kBits,
+                               words,
                                kD > kBits && first + kBits < part.width};
       multiply(p > 0 || first > 0, rows, end - begin, from, to, kW);
     }
@@ -335,8 +338,8 @@ void grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
 }
 
 template <typename T>
-void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,
-                    int64_t begin, int64_t end, T* scratch) {
+void grad_edge_attr(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad, int64_t begin,
+                    int64_t end, T* scratch) {
   constexpr int64_t kW = kWidth<T>, kD = kDepth<T>;
   const int64_t blocks = depths_of<T>(layer.hidden);
   for (int64_t p = 0; p < panels_of<T>(layer.channels); ++p) {
@@ -360,8 +363,8 @@ void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
   for (int64_t chunk = 0; chunk * kD < tile.edges; ++chunk) {
     const int64_t at = chunk * layer.channels;
     const PlainRows<T> rows{grad.attr + at * kD, kD, grad.attr_bits + at};
-    multiply(grad.add || chunk > 0, rows, layer.channels,
-             grad.grad_active + (panel * tile.capacity + chunk * kD) * kW, grad.for_w1 + panel * kW, step);
+    multiply(grad.add || chunk > 0, rows, layer.channels, grad.grad_active + (panel * tile.capacity + chunk * kD) * kW,
+             grad.for_w1 + panel * kW, step);
   }
 }
 
@@ -376,7 +379,7 @@ void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
                            T* panel) {                                                                                \
     pack_panel(from, by_row, by_column, rows, columns, panel);                                                        \
   }                                                                                                                   \
-  void triple_message_hidden(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t begin, int64_t end) {   \
+  void triple_message_hidden(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t begin, int64_t end) {  \
     hidden(layer, tile, begin, end);                                                                                  \
   }                                                                                                                   \
   void triple_message_outputs(const MessageLayer<T>& layer, const MessageTile<T>& tile, int64_t panel, int64_t begin, \
@@ -391,7 +394,7 @@ void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
                            int64_t panel, int64_t begin, int64_t end, const T* outputs) {                             \
     keep(layer, tile, to, panel, begin, end, outputs);                                                                \
   }                                                                                                                   \
-  void triple_message_unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,     \
+  void triple_message_unpool(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
                              int64_t chunk) {                                                                         \
     unpool(layer, tile, grad, chunk);                                                                                 \
   }                                                                                                                   \
@@ -399,11 +402,11 @@ void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
                                   const MessageGrad<T>& grad, int64_t panel, int64_t begin, int64_t end) {            \
     grad_active(layer, tile, grad, panel, begin, end);                                                                \
   }                                                                                                                   \
-  void triple_message_scatter(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+  void triple_message_scatter(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,   \
                               int64_t panel) {                                                                        \
     scatter(layer, tile, grad, panel);                                                                                \
   }                                                                                                                   \
-  void triple_message_grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+  void triple_message_grad_w2(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,   \
                               int64_t panel, int64_t part) {                                                          \
     grad_w2(layer, tile, grad, panel, part);                                                                          \
   }                                                                                                                   \
@@ -411,7 +414,7 @@ void grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const Mes
                                      const MessageGrad<T>& grad, int64_t begin, int64_t end, T* scratch) {            \
     grad_edge_attr(layer, tile, grad, begin, end, scratch);                                                           \
   }                                                                                                                   \
-  void triple_message_grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,    \
+  void triple_message_grad_w1(const MessageLayer<T>& layer, const MessageTile<T>& tile, const MessageGrad<T>& grad,   \
                               int64_t panel) {                                                                        \
     grad_w1(layer, tile, grad, panel);                                                                                \
   }

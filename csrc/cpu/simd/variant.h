@@ -10,7 +10,7 @@
   MACRO(double)                           \
   }
 
-#define HMEG_DECLARE_VARIANTS(MACRO)     \
-  HMEG_DECLARE_VARIANT(portable, MACRO)  \
-  HMEG_DECLARE_VARIANT(avx2, MACRO)      \
+#define HMEG_DECLARE_VARIANTS(MACRO)    \
+  HMEG_DECLARE_VARIANT(portable, MACRO) \
+  HMEG_DECLARE_VARIANT(avx2, MACRO)     \
   HMEG_DECLARE_VARIANT(avx512, MACRO)

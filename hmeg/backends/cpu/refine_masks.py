@@ -27,9 +27,7 @@ class RefineMasks(Launcher):
             conv2 = [t.contiguous() for t in (conv2_weight, conv2_bias)]
             workspace = self._workspace("refine_masks_forward", code, symbols, channels, width, training)
             addresses = [t.data_ptr() for t in (boxes, *weights, mean, var, *conv2, masks, workspace)]
-            self._run(
-                "refine_masks_forward", code, *addresses, symbols, channels, height, width, training, eps
-            )
+            self._run("refine_masks_forward", code, *addresses, symbols, channels, height, width, training, eps)
         if training:
             return masks, mean, var
         return masks, boxes.new_empty(0), boxes.new_empty(0)
