@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hmeg import backends, ops
     from hmeg.generation.generator import Generator
     from hmeg.generation.loading import load
-    from hmeg.generation.sample import Sample
     from hmeg.graph.latex import parse_latex
     from hmeg.graph.symbol_graph import GraphBatch, Relation, SymbolGraph
+    from hmeg.image_sets.sample import Sample
     from hmeg.model.config import ModelConfig
-    from hmeg.model.generator import HMEG
+    from hmeg.model.hmeg import HMEG
 
 __version__ = "0.1.0"
 
@@ -30,10 +30,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Generator": "hmeg.generation.generator",
     "GraphBatch": "hmeg.graph.symbol_graph",
-    "HMEG": "hmeg.model.generator",
+    "HMEG": "hmeg.model.hmeg",
     "ModelConfig": "hmeg.model.config",
     "Relation": "hmeg.graph.symbol_graph",
-    "Sample": "hmeg.generation.sample",
+    "Sample": "hmeg.image_sets.sample",
     "SymbolGraph": "hmeg.graph.symbol_graph",
     "backends": "hmeg.backends",
     "load": "hmeg.generation.loading",

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hmeg.evaluation.can.config import CanConfig
-from hmeg.evaluation.can.settings import CanTrainingConfig
+from hmeg.recognition.config import CanConfig
+from hmeg.recognition.settings import CanTrainingConfig
 
 LABELS = ("1", "x + 1", "a = 2", "x ^ { 2 }", "1 + 1", "a + x", "2 x", "= 1 a 2")
 TINY = CanTrainingConfig(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmeg.generation.sample import Sample
 from hmeg.graph import Relation, SymbolGraph
+from hmeg.image_sets.sample import Sample
 
 
 def sample(index: int = 0, latex: str | None = "x y", colour: bool = False) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmeg.evaluation.boxes import box_iou, jaccard_sum
+from hmeg.model.box_iou import box_iou, jaccard_sum
 
 UNIT = [0.0, 0.0, 1.0, 1.0]
 CASES = [

@@ -9,9 +9,9 @@ import pytest
 import torch
 from training_data import LAYOUT, log, prepared
 
-from hmeg.evaluation.box_spread import LOG_SCALE, SMALLEST_SIDE, energy_score, local_shape
 from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
+from hmeg.model.box_spread import LOG_SCALE, SMALLEST_SIDE, energy_score, local_shape
 from hmeg.model.layout import inside_image
 from hmeg.training.layout_trainer import LayoutTrainer
 

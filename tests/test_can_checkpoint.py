@@ -20,10 +20,10 @@ import torch
 from can_samples import tiny_config
 from PIL import Image
 
-from hmeg.evaluation.can import CanConfig, Preparation, load
-from hmeg.evaluation.can.checkpoint import Facts, save
-from hmeg.evaluation.can.model import CAN
-from hmeg.evaluation.can.words import Words, default_words
+from hmeg.recognition import CanConfig, Preparation, load
+from hmeg.recognition.checkpoint import Facts, save
+from hmeg.recognition.model import CAN
+from hmeg.recognition.words import Words, default_words
 
 WORDS = Words(["eos", "sos", *(f"w{n}" for n in range(20))])
 WAY_OUT = "give a run of `hmeg train can`, its best.pt or last.pt, or a checkpoint of CAN's authors"
@@ -65,7 +65,7 @@ def test_the_authors_form(model: CAN, tmp_path: Path, words: Path) -> None:
 
 def test_the_published_sizes_are_recognised(tmp_path: Path) -> None:
     """By shapes alone: a file of the full network would take seconds."""
-    from hmeg.evaluation.can.checkpoint import _config
+    from hmeg.recognition.checkpoint import _config
 
     config = CanConfig()
     with torch.device("meta"):

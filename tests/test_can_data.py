@@ -17,13 +17,13 @@ import pytest
 from can_samples import LABELS, drawn, write_can, write_run
 from PIL import Image
 
-from hmeg.evaluation.can import open_data
-from hmeg.evaluation.can.data import RecognitionData
-from hmeg.evaluation.can.preparation import Preparation
-from hmeg.evaluation.can.training_batches import TrainingBatches
-from hmeg.evaluation.can.words import Words, default_words
-from hmeg.evaluation.image_sets.image_pickle import read_images
 from hmeg.generation.run import Run
+from hmeg.image_sets.image_pickle import read_images
+from hmeg.recognition import open_data
+from hmeg.recognition.data import RecognitionData
+from hmeg.recognition.preparation import Preparation
+from hmeg.recognition.training_batches import TrainingBatches
+from hmeg.recognition.words import Words, default_words
 from tests.samples import sample
 from tests.test_generation_run import settings, write_shard
 

@@ -15,9 +15,9 @@ import torch
 from recipe import recipe
 from torch import Tensor
 
-from hmeg.evaluation.can.config import CanConfig
-from hmeg.evaluation.can.counting import counting_labels
-from hmeg.evaluation.can.model import CAN, SOS, counting_loss, word_loss
+from hmeg.recognition.config import CanConfig
+from hmeg.recognition.counting import counting_labels
+from hmeg.recognition.model import CAN, SOS, counting_loss, word_loss
 
 PARITY = Path(__file__).resolve().parents[1].parent / "shared" / "parity"
 HAS_REFERENCE = (PARITY / "can.npz").is_file()

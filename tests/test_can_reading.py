@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from bench.published_recogniser import read_one
-from hmeg.evaluation.can import Preparation
-from hmeg.evaluation.can.batches import by_size, stack_images
-from hmeg.evaluation.can.decoder import DecoderState
-from hmeg.evaluation.can.greedy import greedy
-from hmeg.evaluation.can.inference import for_inference
-from hmeg.evaluation.can.model import CAN, EOS, SOS, Encoded
-from hmeg.evaluation.can.recogniser import Recogniser
-from hmeg.evaluation.can.words import default_words
+from hmeg.recognition import Preparation
+from hmeg.recognition.batches import by_size, stack_images
+from hmeg.recognition.decoder import DecoderState
+from hmeg.recognition.greedy import greedy
+from hmeg.recognition.inference import for_inference
+from hmeg.recognition.model import CAN, EOS, SOS, Encoded
+from hmeg.recognition.recogniser import Recogniser
+from hmeg.recognition.words import default_words
 
 WORDS = default_words()
 SIZES = [(33, 47), (48, 96), (31, 64), (64, 17), (49, 95), (16, 16), (1, 40)]

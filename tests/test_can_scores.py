@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmeg.evaluation.can.edits import aligned, edit_distance
-from hmeg.evaluation.can.recogniser import Reading
-from hmeg.evaluation.can.scores import score, true_counts
-from hmeg.evaluation.can.words import Words, default_words, read_words
+from hmeg.recognition.edits import aligned, edit_distance
+from hmeg.recognition.recogniser import Reading
+from hmeg.recognition.scores import score, true_counts
+from hmeg.recognition.words import Words, default_words, read_words
 
 
 @pytest.mark.parametrize(

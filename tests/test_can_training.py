@@ -16,13 +16,13 @@ from can_samples import LABELS, TINY, drawn, write_can, write_run
 from PIL import Image
 from training_data import log
 
-from hmeg.evaluation.can import evaluate_recognition, load, train_can
-from hmeg.evaluation.can.checkpoint import BEST, LAST
-from hmeg.evaluation.can.recogniser import Reading, Recogniser
-from hmeg.evaluation.can.settings import CanTrainingConfig
-from hmeg.evaluation.can.trainer import CanTrainer
-from hmeg.evaluation.can.training_batches import TaughtBatch
-from hmeg.evaluation.can.words import default_words
+from hmeg.recognition import evaluate_recognition, load, train_can
+from hmeg.recognition.checkpoint import BEST, LAST
+from hmeg.recognition.recogniser import Reading, Recogniser
+from hmeg.recognition.settings import CanTrainingConfig
+from hmeg.recognition.trainer import CanTrainer
+from hmeg.recognition.training_batches import TaughtBatch
+from hmeg.recognition.words import default_words
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.settings import settings_of, to_yaml
 from hmeg.training.signals import Interrupted

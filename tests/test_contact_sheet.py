@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from hmeg.generation.contact_sheet import Card, caption, contact_sheet, read_contact_sheet, wrapped, write_contact_sheet
+from hmeg.image_sets.contact_sheet import Card, caption, contact_sheet, read_contact_sheet, wrapped, write_contact_sheet
 from tests.samples import sample
 
 

@@ -15,8 +15,8 @@ from test_inception import saved
 
 from hmeg.cli import main
 from hmeg.evaluation.image_metrics import ImageSettings, _chosen
-from hmeg.evaluation.image_sets import open_images
 from hmeg.evaluation.sections import Section
+from hmeg.image_sets import open_images
 
 LEFT_OUT = {"FID", "KID", "Inception Score"}
 

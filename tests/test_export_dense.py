@@ -52,7 +52,7 @@ def test_same_as_the_model(config, merged):
 
 def test_bundled_weights_and_the_generator():
     """Names, glyph modes and all: what `hmeg generate` draws, to one grey level."""
-    from hmeg.generation.display import to_pixels
+    from hmeg.model.display import to_pixels
 
     generator = hmeg.load("small", "cpu")
     graphs = [parse_latex(text) for text in ("x^2+x", r"\sqrt{a}")]

@@ -13,11 +13,11 @@ from can_samples import LABELS, TINY, drawn, write_run
 from click.testing import CliRunner
 
 from hmeg.cli import main
-from hmeg.evaluation.can import Recogniser, load, train_can
 from hmeg.evaluation.features import can_features, features_of, symbol_crops, symbol_features
 from hmeg.evaluation.image_metrics import fitted
-from hmeg.evaluation.image_sets import open_images
-from hmeg.evaluation.recogniser import bundled_recogniser, read_symbols
+from hmeg.image_sets import open_images
+from hmeg.model.symbol_classifier import bundled_recogniser, read_symbols
+from hmeg.recognition import Recogniser, load, train_can
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmeg.generation.formats.can import CanFormat
-from hmeg.generation.formats.comer import ComerFormat
-from hmeg.generation.formats.tokens import TOKENS
 from hmeg.generation.run import Run
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.label_graph import read_lg
 from hmeg.graph.latex import parse_latex
+from hmeg.image_sets.can_writer import CanFormat
+from hmeg.image_sets.comer_writer import ComerFormat
+from hmeg.image_sets.tokens import TOKENS
 from tests.samples import sample
 from tests.test_generation_run import settings, write_shard
 

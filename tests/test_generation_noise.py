@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hmeg import backends
-from hmeg.generation.noise import box_noise, image_noise
+from hmeg.model.noise import box_noise, image_noise
 from hmeg.streams import Purpose, stream
 
 

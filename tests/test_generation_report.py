@@ -11,10 +11,10 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from hmeg.generation.formats import FORMATS
 from hmeg.generation.manifest import Manifest
 from hmeg.generation.report import Summary, histogram, refusals, write_report
 from hmeg.generation.run import Run
+from hmeg.image_sets.formats import FORMATS
 from tests.browser import visit
 from tests.samples import sample
 from tests.test_generation_run import settings, write_shard

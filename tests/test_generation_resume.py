@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hmeg.generation.formats import FORMATS
 from hmeg.generation.manifest import Manifest
+from hmeg.image_sets.formats import FORMATS
 from tests.tiny_model import save_tiny
 
 ROOT = Path(__file__).parents[1]

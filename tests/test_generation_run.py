@@ -15,9 +15,9 @@ from PIL import Image
 
 from hmeg import files
 from hmeg.files import JsonLines
-from hmeg.generation.formats import FORMATS
 from hmeg.generation.manifest import Manifest, Settings, Shard
 from hmeg.generation.run import STANDARD_INPUT, Run
+from hmeg.image_sets.formats import FORMATS
 from tests.samples import sample
 
 SETTINGS = Settings(

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hmeg.graph import Relation, SymbolGraph, grammar_statistics
+from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.grammar import Grammar, Table
 from hmeg.graph.grammar_items import IrregularExpression, baseline_of, items_of
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.tree import same_graph
 from hmeg.graph.vocabulary import is_symbol
+from tools import grammar_statistics
 
 # All of CROHME's training set, from its description; the bundled counts leave out a few irregular expressions.
 CROHME_RELATIONS = {"Right": 56813, "Sup": 5625, "Below": 4437, "Above": 4222, "Sub": 4022, "Inside": 1793}

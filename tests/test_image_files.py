@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmeg.evaluation.image_files import Piece, decode, is_image_name, is_plain_name, sample_and_suffix, size_of
+from hmeg.image_sets.image_files import Piece, decode, is_image_name, is_plain_name, sample_and_suffix, size_of
 
 
 def encoded(width, height, format="PNG"):

@@ -18,8 +18,8 @@ from PIL import Image
 
 from hmeg.cli.generate import command as generate
 from hmeg.evaluation.image_metrics import fitted
-from hmeg.evaluation.image_sets import Entry, canonical_label, open_images
 from hmeg.evaluation.pairs import pair
+from hmeg.image_sets import Entry, canonical_label, open_images
 from tests.tiny_model import save_tiny
 
 LATEX = ["x + 1", r"\frac{a}{b}", "x^2"]

@@ -13,10 +13,10 @@ from training_data import IMAGE, LAYOUT
 
 from hmeg.cli import main
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.evaluation.layout_metrics import generated_layouts, overlaps, score, violated
 from hmeg.generation import load
 from hmeg.graph import Relation, SymbolGraph
+from hmeg.recognition.settings import CanTrainingConfig
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.settings import settings_of, to_yaml

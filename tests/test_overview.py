@@ -10,9 +10,9 @@ import tracemalloc
 import pytest
 
 from hmeg.generation import overview
-from hmeg.generation.contact_sheet import read_contact_sheet
 from hmeg.generation.overview import Overview, is_shown, step
 from hmeg.generation.run import Run
+from hmeg.image_sets.contact_sheet import read_contact_sheet
 from tests.samples import sample
 from tests.test_generation_run import settings
 

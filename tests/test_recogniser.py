@@ -13,7 +13,8 @@ from training_data import LAYOUT, log, prepared
 
 from hmeg.cli import main
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.recogniser import (
+from hmeg.evaluation.symbols import accuracy_on
+from hmeg.model.symbol_classifier import (
     SIDE,
     SymbolRecogniser,
     cut_windows,
@@ -22,7 +23,6 @@ from hmeg.evaluation.recogniser import (
     save_recogniser,
     windows_of,
 )
-from hmeg.evaluation.symbols import accuracy_on
 from hmeg.training.classifier_trainer import ClassifierTrainer
 from hmeg.training.layout_trainer import LayoutTrainer
 from hmeg.training.settings import ClassifierTrainingConfig

@@ -14,10 +14,10 @@ from can_samples import LABELS, tiny_config, write_run
 from click.testing import CliRunner, Result
 
 from hmeg.cli import main
-from hmeg.evaluation.can import Preparation
-from hmeg.evaluation.can.checkpoint import BEST, LAST, Facts, save
-from hmeg.evaluation.can.model import CAN
-from hmeg.evaluation.can.words import Words
+from hmeg.recognition import Preparation
+from hmeg.recognition.checkpoint import BEST, LAST, Facts, save
+from hmeg.recognition.model import CAN
+from hmeg.recognition.words import Words
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = Words(["eos", "sos", *"x+12=^_{}"])  # "a" is not among them
@@ -113,7 +113,7 @@ def test_places_that_cannot_be_written_are_found_before_the_work(
     def never(*arguments: object, **options: object) -> None:
         raise AssertionError("nothing is read")
 
-    monkeypatch.setattr("hmeg.evaluation.can.evaluate_recognition", never, raising=False)
+    monkeypatch.setattr("hmeg.recognition.evaluate_recognition", never, raising=False)
     file = tmp_path / "file"
     file.write_text("mine")
     (tmp_path / "R_worst").write_text("mine")

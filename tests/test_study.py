@@ -15,7 +15,7 @@ from can_samples import LABELS, TINY, write_run
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import hmeg.evaluation.can
+import hmeg.recognition
 from hmeg.cli import main
 from hmeg.evaluation.study import AUGMENTED, REAL, SIZES, StudySettings, run_study
 from hmeg.evaluation.study_report import study_section, summary
@@ -43,13 +43,13 @@ def settings(folder: Path, **changes: Any) -> StudySettings:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Path, Any]]:
     """What was given to train_can, which still trains."""
     calls: list[tuple[list[str], Path, Any]] = []
-    real = hmeg.evaluation.can.train_can
+    real = hmeg.recognition.train_can
 
     def record(data: Any, out: Any, config: Any, resume: bool = False) -> Path:
         calls.append(([Path(place).name for place in data], Path(out), config))
         return real(data, out, config, resume)
 
-    monkeypatch.setattr(hmeg.evaluation.can, "train_can", record, raising=False)
+    monkeypatch.setattr(hmeg.recognition, "train_can", record, raising=False)
     return calls
 
 
@@ -168,7 +168,7 @@ def test_stopped_on_request(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
     def stopped(*arguments: Any, **keywords: Any) -> Path:
         raise Interrupted("stopped by SIGTERM after step 1")
 
-    monkeypatch.setattr(hmeg.evaluation.can, "train_can", stopped, raising=False)
+    monkeypatch.setattr(hmeg.recognition, "train_can", stopped, raising=False)
     options = ["--steps", 2, "--size", "tiny", "--device", "cpu", "--out", tmp_path / "out"]
     result = evaluate(*places(folder), *options)
     assert result.exit_code == EXIT_STATUS and "step 1; the same command goes on" in result.stderr
@@ -178,17 +178,17 @@ def test_stopped_on_request(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_run_that_was_stopped_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the steps of a run: its checkpoint is used, and the result is that of an unbroken one."""
     wanted = run_study(settings(folder), tmp_path / "whole")
-    real = hmeg.evaluation.can.train_can
+    real = hmeg.recognition.train_can
 
     def half(data: Any, out: Any, config: Any, resume: bool = False) -> Path:
         real(data, out, replace(config, steps=1, checkpoint_every=1), resume)
         raise Interrupted("stopped")
 
-    monkeypatch.setattr(hmeg.evaluation.can, "train_can", half, raising=False)
+    monkeypatch.setattr(hmeg.recognition, "train_can", half, raising=False)
     with pytest.raises(Interrupted):
         run_study(settings(folder), tmp_path / "halves")
     assert (tmp_path / "halves" / "study" / "real-seed0" / "config.yaml").exists()
-    monkeypatch.setattr(hmeg.evaluation.can, "train_can", real, raising=False)
+    monkeypatch.setattr(hmeg.recognition, "train_can", real, raising=False)
     found = run_study(settings(folder), tmp_path / "halves")
     for measure in ("token_errors", "counting_mae", "counting_mse"):
         assert found[REAL][0][measure] == wanted[REAL][0][measure]

@@ -16,8 +16,8 @@ from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.typeset import typeset
 from hmeg.graph.typeset_rows import bracket_pairs, rows_of
-from hmeg.graph.typeset_statistics import _root, main, measure
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
+from tools.typeset_statistics import _root, main, measure
 
 HALF_STROKE = 1.25 / 256
 MARGIN = 6 / 256 - HALF_STROKE  # free on each side of the longest extent

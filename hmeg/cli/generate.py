@@ -23,7 +23,7 @@ from hmeg.quoting import quoted
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
     from hmeg.generation.run import Run
-    from hmeg.generation.sample import Sample
+    from hmeg.image_sets.sample import Sample
 
 _SHOWN_REJECTIONS = 5
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # always images/s, never s/image
@@ -257,12 +257,12 @@ def command(
     from hmeg.export.errors import Unavailable
     from hmeg.generation import inputs
     from hmeg.generation.engine import WorkerDiedError, default_workers, draw
-    from hmeg.generation.formats import FORMATS
     from hmeg.generation.loading import load, read_weights
     from hmeg.generation.manifest import Settings
     from hmeg.generation.ray_engine import cluster as ray_cluster
     from hmeg.generation.ray_engine import drawing as ray_drawing
     from hmeg.generation.run import STANDARD_INPUT, Run
+    from hmeg.image_sets.formats import FORMATS
 
     try:
         with contextlib.ExitStack() as stack:

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmeg.graph import SymbolGraph
-
-from .can.batches import stack_images
-from .can.model import REDUCTION
-from .can.recogniser import Recogniser
-from .recogniser import SymbolRecogniser, cut_windows, windows_of
+from hmeg.model.symbol_classifier import SymbolRecogniser, cut_windows, windows_of
+from hmeg.recognition.batches import stack_images
+from hmeg.recognition.model import REDUCTION
+from hmeg.recognition.recogniser import Recogniser
 
 _BATCH = 32
 _READING_SIDE = 128  # pixels: a symbol of a prepared image is then about as large as the recogniser's 32

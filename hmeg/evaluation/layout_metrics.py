@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hmeg.generation.display import upright
-from hmeg.generation.noise import box_noise
 from hmeg.graph import GraphBatch, SymbolGraph
 from hmeg.graph.vocabulary import RELATIONS
+from hmeg.model.box_iou import box_iou
 from hmeg.model.config import ModelConfig
+from hmeg.model.display import upright
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.noise import box_noise
 from hmeg.quoting import quoted
-
-from .boxes import box_iou
 
 FIRST = "first"  # symbols that hang on nothing
 KINDS = (FIRST, *RELATIONS)

@@ -1,8 +1,8 @@
 """Can the symbols be read? Recognition of symbols cut out of real and of generated images, by two readers.
 
 One is deliberately plain: the classes of the most similar training symbols vote. It has no weights to train and
-nothing in common with the networks it judges. The other is the bundled classifier (:mod:`hmeg.evaluation.recogniser`),
-which reads real symbols better; its accuracy on generated symbols over that on real ones is called recognisability.
+nothing in common with the networks it judges. The other is the bundled classifier
+(:mod:`hmeg.model.symbol_classifier`), which reads real symbols better; its accuracy on generated symbols over that on real ones is called recognisability.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from hmeg.data.symbol_cuts import cut_symbols
 from hmeg.generation.generator import Generator
 from hmeg.graph import GraphBatch, SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset
+from hmeg.model.box_iou import box_iou
+from hmeg.model.box_spread import energy_score, local_shape
+from hmeg.model.symbol_classifier import SymbolRecogniser, bundled_recogniser
 
-from .box_spread import energy_score, local_shape
-from .boxes import box_iou
-from .recogniser import SymbolRecogniser, bundled_recogniser
 from .symbols import accuracy as classified_accuracy
 from .symbols import accuracy_on
 
@@ -44,7 +44,7 @@ class Legibility:
     recognisability_whole_road   classified_whole_road over classified_real
     box_iou, box_l1         generated against true boxes: mean intersection over union, mean |difference| in [0, 1]
     typeset_iou             of the rule-based typesetter's boxes, for comparison
-    layout_energy           energy score of generated sizes and offsets (:mod:`hmeg.evaluation.box_spread`): smaller is
+    layout_energy           energy score of generated sizes and offsets (:mod:`hmeg.model.box_spread`): smaller is
                             better, smallest where draws are distributed as writers are
     typeset_energy          of the typesetter's, which do not differ
     box_spread              mean |difference| in [0, 1] of the boxes of two draws of one expression

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.graph import SymbolGraph
-
-from .recogniser import SymbolRecogniser, read_symbols
+from hmeg.model.symbol_classifier import SymbolRecogniser, read_symbols
 
 _BATCH = 32
 

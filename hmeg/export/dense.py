@@ -272,6 +272,6 @@ def _composed(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def _upright(boxes: Tensor) -> Tensor:
-    """:func:`hmeg.generation.display.upright`, (..., 4)."""
+    """:func:`hmeg.model.display.upright`, (..., 4)."""
     first, second = boxes[..., :2], boxes[..., 2:]
     return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import SymbolGraph
 from hmeg.graph.typeset import typeset
 from hmeg.model.config import ModelConfig
+from hmeg.model.noise import box_noise, image_noise
 
 
 def padded(

@@ -12,7 +12,7 @@ soft masks (``config.mask_size``: 64; images are 4 S wide and high):
     layout   (N, gconv_dim [+ 5 + symbol_channels], S, S)   composed features before upsampling: node vectors under the
                                                             learned masks, then, with config.box_coordinates, the
                                                             channels of hmeg.model.box_coordinates
-    noise    (N, layout_noise_dim, 4 S, 4 S)                standard normal, as hmeg.generation.noise.image_noise draws
+    noise    (N, layout_noise_dim, 4 S, 4 S)                standard normal, as hmeg.model.noise.image_noise draws
     glyphs   (N, glyph_channels, 4 S, 4 S)                  only with config.glyph_channels
     image_R  (N, image_channels, R, R)                      for each R of config.resolutions, ascending; no final
                                                             nonlinearity, trained towards [0, 1]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from hmeg.model.config import ModelConfig
 
 if TYPE_CHECKING:
+    from hmeg.image_sets.sample import Sample
+
     from .generator import Task
-    from .sample import Sample
 
 BATCHES_AHEAD = 8  # sorted by size together
 LARGEST_BATCH = 256

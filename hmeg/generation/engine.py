@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.image_sets.sample import Sample
 from hmeg.workers import WorkerPool
 
 from . import encoding
@@ -21,7 +22,6 @@ from .augmentation.plan import NONE
 from .generator import Generator, Task
 from .inputs import Entry, Rejection, pieces
 from .run import Run
-from .sample import Sample
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation

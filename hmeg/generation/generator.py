@@ -15,17 +15,17 @@ from hmeg.graph import GraphBatch, SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
+from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 from hmeg.model.composition import Composition
+from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
+from hmeg.model.noise import box_noise, image_noise
 
 from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
-from .display import boxes_in_pixels, resize, to_pixels, upright
 from .manifest import HOTTEST
-from .noise import box_noise, image_noise
-from .sample import Sample
 from .staging import HostStaging, PinnedStaging, Staging
 
 MIN_SIZE = 16

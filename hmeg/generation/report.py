@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hmeg.image_sets.contact_sheet import read_contact_sheet
 from hmeg.reports import Page
 
-from .contact_sheet import read_contact_sheet
 from .manifest import Manifest
 from .overview import step
 from .run_files import CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING

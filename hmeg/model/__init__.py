@@ -2,7 +2,7 @@
 
 from .config import BASE, SMALL, ModelConfig
 from .discriminators import LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
-from .generator import HMEG
+from .hmeg import HMEG
 from .image_model import ImageModel, ImageOutput
 from .layout import LayoutGenerator
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from hmeg.files import write_whole
 
 from .config import ModelConfig
-from .generator import HMEG
+from .hmeg import HMEG
 
 FORMAT = "hmeg-weights-1"
 ID_LENGTH = 12

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmeg import ops
-from hmeg.ops.weights import MaskWeights
+from hmeg.reference.weights import MaskWeights
 
 if TYPE_CHECKING:
     from .inference_decoder import InferenceUpsampler

@@ -22,7 +22,7 @@ from hmeg.graph import vocabulary
 
 from .config import BASE, ModelConfig
 from .discriminators import LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
-from .generator import HMEG
+from .hmeg import HMEG
 from .image_model import ImageModel
 from .layout import LayoutGenerator
 from .mask import LayoutUpsampler, MaskRefiner

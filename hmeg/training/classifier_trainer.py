@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.recogniser import SIDE, SymbolRecogniser, cut_windows, windows_of
 from hmeg.evaluation.symbols import accuracy_on
 from hmeg.graph import GraphBatch
+from hmeg.model.symbol_classifier import SIDE, SymbolRecogniser, cut_windows, windows_of
 
 from .averages import AveragedWeights
 from .expressions import Expressions, dataset_digest

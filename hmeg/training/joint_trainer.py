@@ -11,7 +11,7 @@ from torch import Tensor
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.model.config import ModelConfig
 from hmeg.model.discriminators import LayoutDiscriminator
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
 
 from .averages import AveragedWeights
 from .checkpoints import checkpoints

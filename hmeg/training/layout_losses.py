@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmeg.evaluation.box_spread import energy_score, local_shape
 from hmeg.graph import GraphBatch
+from hmeg.model.box_spread import energy_score, local_shape
 from hmeg.model.discriminators import LayoutDiscriminator
 
 from .layout_batch import LayoutBatch

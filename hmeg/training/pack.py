@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from torch import nn
 
-from hmeg.evaluation.recogniser import SymbolRecogniser, save_recogniser
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.symbol_classifier import SymbolRecogniser, save_recogniser
 
 from .checkpoints import in_one_line, load_checkpoint, model_of
 from .loop import CONFIG

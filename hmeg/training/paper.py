@@ -8,12 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import GraphBatch
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
 from hmeg.model.decoder import ImageHead, RefinementStage
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
+from hmeg.model.noise import box_noise, image_noise
 
 EXPRESSIONS = 32
 _SEED = 0

@@ -9,7 +9,7 @@ from torch import nn
 
 from hmeg.generation.loading import bundled_weights, load_model
 from hmeg.model.config import ModelConfig
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
 
 from .checkpoints import in_one_line, load_checkpoint, model_of

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.box_spread import energy_score, local_shape
-from hmeg.evaluation.boxes import box_iou
-from hmeg.evaluation.recogniser import bundled_recogniser, read_symbols
-from hmeg.generation.noise import box_noise, image_noise
 from hmeg.graph import GraphBatch
+from hmeg.model.box_iou import box_iou
+from hmeg.model.box_spread import energy_score, local_shape
 from hmeg.model.config import ModelConfig
 from hmeg.model.image_model import ImageModel
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.noise import box_noise, image_noise
+from hmeg.model.symbol_classifier import bundled_recogniser, read_symbols
 
 from .expressions import Expressions
 from .loop import Measured
@@ -62,7 +62,7 @@ class ValidationSet:
     def measure_boxes(self, generator: LayoutGenerator) -> Measured:
         """Mean intersection over union and mean absolute difference of generated and true boxes.
 
-        energy: the energy score of two draws' sizes and offsets (:mod:`hmeg.evaluation.box_spread`)
+        energy: the energy score of two draws' sizes and offsets (:mod:`hmeg.model.box_spread`)
         """
         overlap, difference, energy = [], [], []
         for part in self._parts(images=False):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import hmeg
+from hmeg.image_sets.sample import Sample
 
 from ..batching import power_of_two_within
 from ..inputs import Entry
 from ..manifest import Settings
 from ..run import Run
-from ..sample import Sample
 from .actor import Drawer, DrawnBlock, Recipe, loaded, packed, unpacked
 from .attempts import MOST, Attempts
 from .blocks import Block, blocks

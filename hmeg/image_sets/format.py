@@ -1,0 +1,85 @@
+"""What a form of output has to do, shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .sample import Sample
+
+
+class Format(ABC):
+    """Writes the samples of a run to a folder, one shard after the other.
+
+    For every shard: :meth:`begin`, :meth:`write` for each sample, then :meth:`commit` or :meth:`abandon`; after the
+    last shard :meth:`assemble`. All files of a shard are whole or not there. ``OSError`` when the disk says no; what
+    was committed stays.
+
+    default_shard  samples in a shard unless the user says otherwise
+    keeps_unfinished  whether samples appear, with their labels, before their shard is finished
+    """
+
+    default_shard: ClassVar[int]
+    keeps_unfinished: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder = folder
+        self.split = split
+
+    @property
+    @abstractmethod
+    def encode(self) -> Callable[[np.ndarray], Any]:
+        """Turns pixels into what :meth:`write` takes: a function by itself, so that worker processes can call it."""
+
+    @abstractmethod
+    def image_name(self, index: int) -> str:
+        """What a sample's image is called in its label."""
+
+    @abstractmethod
+    def begin(self, number: int) -> None:
+        """Start shard ``number``."""
+
+    @abstractmethod
+    def write(self, sample: Sample, label: dict[str, Any], encoded: Any) -> None:
+        """Add a sample to the shard: its label and what :attr:`encode` made of its pixels."""
+
+    @abstractmethod
+    def commit(self) -> dict[str, str]:
+        """Make the shard appear; returns the sha256 digest of each of its files by name (none for an empty shard)."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Drop what was not committed."""
+
+    def assemble(self, shards: list[int]) -> list[Path]:
+        """Make what needs all shards, given those that are not empty; returns the new files.
+
+        May be repeated after an interruption.
+        """
+        return []
+
+    def superfluous(self, shards: list[int]) -> list[Path]:
+        """Files of those shards that are not needed any more after :meth:`assemble`."""
+        return []
+
+    def count(self) -> int | None:
+        """How many images the folder holds, where each is a file of its own; None elsewhere."""
+        return None
+
+    @abstractmethod
+    def is_own(self, name: str) -> bool:
+        """Whether a file of this name in the folder may be one of ours, whole or partial."""
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

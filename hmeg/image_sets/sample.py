@@ -1,0 +1,104 @@
+"""What generation yields: one image and everything known about it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from hmeg.graph import SymbolGraph
+from hmeg.graph.baselines import baseline_from, to_latex
+from hmeg.graph.label_graph import write_symlg
+from hmeg.graph.tree import NotATreeError
+
+if TYPE_CHECKING:
+    from hmeg.generation.augmentation.vary import Variation
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of handwriting with its labels.
+
+    array    (size, size) uint8 for grey models, (size, size, 3) for colour ones; dark ink on light paper
+    graph    the expression; ``graph.boxes`` are the boxes it was drawn at, in [0, 1] of the image, not clipped
+    latex    LaTeX of the expression, when it is known
+    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image, clipped to it, x0 <= x1 and y0 <= y1, two decimals
+    seed, index  what its noise was drawn from
+    weights  which weights drew it: name@hash
+    line     line of the input file it came from, when there is one
+    augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
+
+    What takes a while to find out is found out once, and goes along when a sample is sent to another process.
+    """
+
+    array: np.ndarray
+    graph: SymbolGraph
+    latex: str | None
+    boxes: np.ndarray
+    seed: int
+    index: int
+    weights: str
+    line: int | None = None
+    augment: list[dict[str, Any]] | None = None
+
+    def varied(self, variation: Variation | None) -> Sample:
+        """The sample with its image and boxes varied; itself for None."""
+        if variation is None:
+            return self
+        return replace(self, array=variation.array, boxes=variation.boxes, augment=variation.parameters)
+
+    def without_pixels(self) -> Sample:
+        """The sample with an empty array, and all that was found out already: what a label needs of it."""
+        bare = copy.copy(self)
+        object.__setattr__(bare, "array", np.empty((0, 0), np.uint8))
+        return bare
+
+    @property
+    def image(self) -> Image.Image:
+        """The image for Pillow: mode L or RGB."""
+        return Image.fromarray(self.array)
+
+    @cached_property
+    def ink(self) -> float:
+        """How dark the image is on the mean: 0 is white all over, 1 black; four decimals."""
+        return round(1 - float(self.array.mean(dtype=np.float64)) / 255, 4)
+
+    @cached_property
+    def tokens(self) -> list[str] | None:
+        """LaTeX tokens of the graph, as recognisers are trained on; None for a graph that LaTeX cannot write."""
+        try:
+            return to_latex(baseline_from(self.graph)).split()
+        except ValueError:
+            return None
+
+    @cached_property
+    def symlg(self) -> str | None:
+        """The symbol label graph (:func:`hmeg.graph.label_graph.write_symlg`); None for a graph that is no forest."""
+        try:
+            return write_symlg(self.graph)
+        except NotATreeError:
+            return None
+
+    def label(self) -> dict[str, Any]:
+        """Everything but the image as an object for JSON."""
+        label: dict[str, Any] = {
+            "latex": self.latex,
+            "tokens": self.tokens,
+            "symbols": list(self.graph.symbols),
+            "boxes": self.boxes.tolist(),
+            "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
+            "symlg": self.symlg,
+            "ink": self.ink,
+            "seed": self.seed,
+            "index": self.index,
+            "weights": self.weights,
+        }
+        if self.line is not None:
+            label["line"] = self.line
+        if self.augment is not None:
+            label["augment"] = self.augment
+        return label
