@@ -34,10 +34,10 @@ test: $(VENV)/hmeg.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # Type stubs of TensorRT, for mypy alone: in .venv their folder would pass for TensorRT itself.
-$(VENV)/stubs.stamp: $(VENV)/hmeg.stamp tests/tensorrt_stubs.py
+$(VENV)/stubs.stamp: $(VENV)/hmeg.stamp tests/support/tensorrt_stubs.py
 	rm -rf $(VENV)/stubs
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/stubs tensorrt-stubs==10.13.0.35.1
-	$(BIN)/python tests/tensorrt_stubs.py $(VENV)/stubs
+	$(BIN)/python tests/support/tensorrt_stubs.py $(VENV)/stubs
 	touch $@
 
 lint: $(VENV)/hmeg.stamp $(VENV)/stubs.stamp

@@ -1,8 +1,8 @@
 """Images as the published implementation makes them: one expression at a time, eager, every tensor materialised.
 
 Textbook PyTorch on the weights of our modules, written from the paper and from what the published networks are known to
-compute (tests/test_parity.py holds our modules to their numbers). What the published code computes and nothing reads
-(a second mask network, an all-zero first feature map) is left out, in its favour.
+compute (tests/model/test_parity.py holds our modules to their numbers). What the published code computes and nothing
+reads (a second mask network, an all-zero first feature map) is left out, in its favour.
 """
 
 from __future__ import annotations

@@ -21,9 +21,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from targets import Target, target
-
 from hmeg import backends
+from tests.support.targets import Target, target
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -42,7 +41,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of eight expressions, x^2 and 1+a in turn; not to be changed."""
-    from training_data import prepared
+    from tests.support.training_data import prepared
 
     return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
 
@@ -80,7 +79,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Target]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium without a window (see browser.py)."""
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as started:
         yield started

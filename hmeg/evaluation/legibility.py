@@ -2,7 +2,8 @@
 
 One is deliberately plain: the classes of the most similar training symbols vote. It has no weights to train and
 nothing in common with the networks it judges. The other is the bundled classifier
-(:mod:`hmeg.model.symbol_classifier`), which reads real symbols better; its accuracy on generated symbols over that on real ones is called recognisability.
+(:mod:`hmeg.model.symbol_classifier`), which reads real symbols better; its accuracy on generated symbols over that on
+real ones is called recognisability.
 """
 
 from __future__ import annotations
