@@ -45,6 +45,7 @@ lint: $(VENV)/hmeg.stamp $(VENV)/stubs.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.h' '*.cpp' '*.cu')
 	MYPYPATH=$(VENV)/stubs $(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf build dist out .venv *.egg-info hmeg/_C*.so

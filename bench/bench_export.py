@@ -23,9 +23,9 @@ from hmeg.export.onnx_export import export_onnx
 from hmeg.export.runtime import Runtime, load_runtime
 from hmeg.export.trt.build import build_engine
 from hmeg.export.trt.library import require_tensorrt
-from hmeg.generation.loading import load_model
 from hmeg.model import BASE, HMEG
 from hmeg.model.composition import Composition
+from hmeg.weights import load_model
 
 from .measure import Case, measure
 from .published_road import refined

@@ -23,11 +23,11 @@ from hmeg.generation.engine import default_workers, draw
 from hmeg.generation.generator import Generator
 from hmeg.generation.manifest import Settings
 from hmeg.generation.run import Run
-from hmeg.graph import GraphBatch
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
 from hmeg.model import BASE, HMEG
 from hmeg.model.display import to_pixels, upright
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.noise import box_noise, image_noise
 
 from . import published_road

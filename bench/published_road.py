@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model import HMEG
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder

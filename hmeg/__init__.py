@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from hmeg.generation.generator import Generator
     from hmeg.generation.loading import load
     from hmeg.graph.latex import parse_latex
-    from hmeg.graph.symbol_graph import GraphBatch, Relation, SymbolGraph
+    from hmeg.graph.symbol_graph import Relation, SymbolGraph
     from hmeg.image_sets.sample import Sample
     from hmeg.model.config import ModelConfig
+    from hmeg.model.graph_batch import GraphBatch
     from hmeg.model.hmeg import HMEG
 
 __version__ = "0.1.0"
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 # public name -> the module it lives in; a module stands for itself
 _HOMES = {
     "Generator": "hmeg.generation.generator",
-    "GraphBatch": "hmeg.graph.symbol_graph",
+    "GraphBatch": "hmeg.model.graph_batch",
     "HMEG": "hmeg.model.hmeg",
     "ModelConfig": "hmeg.model.config",
     "Relation": "hmeg.graph.symbol_graph",

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from hmeg.cli.errors import described
 from hmeg.cli.parameters import Number, Output, temperature_option
-from hmeg.generation.augmentation.plan import NONE, chosen, varying
+from hmeg.generation.augmentation.loading import varying
+from hmeg.generation.augmentation.plan import NONE, chosen
 from hmeg.quoting import quoted
 
 if TYPE_CHECKING:
@@ -257,12 +258,13 @@ def command(
     from hmeg.export.errors import Unavailable
     from hmeg.generation import inputs
     from hmeg.generation.engine import WorkerDiedError, default_workers, draw
-    from hmeg.generation.loading import load, read_weights
+    from hmeg.generation.loading import load
     from hmeg.generation.manifest import Settings
     from hmeg.generation.ray_engine import cluster as ray_cluster
     from hmeg.generation.ray_engine import drawing as ray_drawing
     from hmeg.generation.run import STANDARD_INPUT, Run
     from hmeg.image_sets.formats import FORMATS
+    from hmeg.weights import read_weights
 
     try:
         with contextlib.ExitStack() as stack:

@@ -29,7 +29,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmeg.files import partial, write_whole
-from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.graph import Relation, SymbolGraph
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.workers import WorkerPool
 
 from .inkml import read_inkml

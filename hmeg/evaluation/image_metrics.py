@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hmeg.graph import SymbolGraph
 from hmeg.image_sets import ImageSet
-from hmeg.model.symbol_classifier import bundled_recogniser
+from hmeg.model.symbol_classifier import bundled_classifier
 from hmeg.streams import Purpose, stream
 
 from .distances import frechet_distance, inception_score, kernel_distance
@@ -175,7 +175,7 @@ class _Measurement:
         self, real: _Loaded, generated: _Loaded, settings: ImageSettings, tell: Callable[[str], object]
     ) -> None:
         self.real, self.generated, self.settings, self.tell = real, generated, settings, tell
-        self.recogniser = copy.deepcopy(bundled_recogniser()).to(settings.device)
+        self.recogniser = copy.deepcopy(bundled_classifier()).to(settings.device)
         order = stream(settings.seed, 2, Purpose.EVALUATION).permutation(len(real.pixels))
         half = len(order) // 2
         self.halves = np.sort(order[:half]), np.sort(order[half : 2 * half])

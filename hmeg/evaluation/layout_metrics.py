@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hmeg.graph import GraphBatch, SymbolGraph
+from hmeg.graph import SymbolGraph
 from hmeg.graph.vocabulary import RELATIONS
 from hmeg.model.box_iou import box_iou
 from hmeg.model.config import ModelConfig
 from hmeg.model.display import upright
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.noise import box_noise
 from hmeg.quoting import quoted

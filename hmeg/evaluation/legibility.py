@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
+from hmeg.data.symbol_accuracy import accuracy as classified_accuracy
+from hmeg.data.symbol_accuracy import accuracy_on
 from hmeg.data.symbol_cuts import cut_symbols
 from hmeg.generation.generator import Generator
-from hmeg.graph import GraphBatch, SymbolGraph, vocabulary
+from hmeg.graph import SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset
 from hmeg.model.box_iou import box_iou
 from hmeg.model.box_spread import energy_score, local_shape
-from hmeg.model.symbol_classifier import SymbolRecogniser, bundled_recogniser
-
-from .symbols import accuracy as classified_accuracy
-from .symbols import accuracy_on
+from hmeg.model.graph_batch import GraphBatch
+from hmeg.model.symbol_classifier import SymbolClassifier, bundled_classifier
 
 _SIDE = 24
 _NEIGHBOURS = 5
@@ -114,7 +114,7 @@ def measure(
     train: CrohmeDataset,
     validation: CrohmeDataset,
     seed: int = 0,
-    recogniser: SymbolRecogniser | None = None,
+    recogniser: SymbolClassifier | None = None,
     temperature: float = 1.0,
 ) -> Legibility:
     """Draws every validation expression at true boxes and twice at generated ones, and reads the symbols.
@@ -124,7 +124,7 @@ def measure(
     recogniser  the classifier, in evaluation mode; None: the bundled one
     temperature  of the generated layouts (:meth:`hmeg.generation.generator.Generator.stream`)
     """
-    recogniser = recogniser or bundled_recogniser()
+    recogniser = recogniser or bundled_classifier()
     ink, ids = cut_symbols(train, _SIDE)
     known, known_ids = _normalised(ink), torch.from_numpy(ids)
     wanted = torch.from_numpy(np.concatenate([graph.symbol_ids() for graph in validation.graphs]))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.composition import Composition
+from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler
 
 from .plain_decoder import PlainDecoder
 from .runtime import decoder_inputs
@@ -28,8 +29,8 @@ class DecoderPart(nn.Module):
         super().__init__()
         self.config: ModelConfig = model.config
         painter = model.image_model
-        self.upsampler = painter.upsampler.for_inference()
-        self.decoder = painter.decoder.for_inference() if merged else PlainDecoder(painter.decoder)
+        self.upsampler = InferenceUpsampler(painter.upsampler)
+        self.decoder = InferenceDecoder(painter.decoder) if merged else PlainDecoder(painter.decoder)
         self.requires_grad_(False).eval()
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:

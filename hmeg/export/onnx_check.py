@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from hmeg.graph import GraphBatch, SymbolGraph
+from hmeg.graph import SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.composition import Composition
 from hmeg.model.display import upright
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.noise import box_noise, image_noise
 
 from .onnx_runtime import open_session

@@ -11,7 +11,7 @@ from hmeg.model.config import ModelConfig
 if TYPE_CHECKING:
     from hmeg.image_sets.sample import Sample
 
-    from .generator import Task
+    from .tasks import Task
 
 BATCHES_AHEAD = 8  # sorted by size together
 LARGEST_BATCH = 256

@@ -19,9 +19,11 @@ from hmeg.workers import WorkerPool
 
 from . import encoding
 from .augmentation.plan import NONE
-from .generator import Generator, Task
+from .encoding import varied
+from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
+from .tasks import Task
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation
@@ -103,7 +105,7 @@ class Encoder:
         if self._pool is None:
             for sample in samples:
                 variation, encoded = self._work(sample.array, sample.boxes, sample.seed, sample.index)
-                yield sample.varied(variation), encoded
+                yield varied(sample, variation), encoded
             return
         try:
             yield from self._by_workers(self._pool, samples)
@@ -126,7 +128,7 @@ class Encoder:
 
 def _finished(sample: Sample, future: Future[tuple[Variation | None, Any]]) -> tuple[Sample, Any]:
     variation, encoded = future.result()
-    return sample.varied(variation), encoded
+    return varied(sample, variation), encoded
 
 
 def default_workers(device_type: str) -> int:

@@ -4,57 +4,29 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
 from hmeg.devices import select_device
-from hmeg.graph import GraphBatch, SymbolGraph
-from hmeg.graph.baselines import baseline_from, to_latex
-from hmeg.graph.latex import parse_latex
-from hmeg.graph.latex_source import MAX_SYMBOLS
+from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 from hmeg.model.composition import Composition
 from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.noise import box_noise, image_noise
 
 from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
-from .manifest import HOTTEST
+from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
 from .staging import HostStaging, PinnedStaging, Staging
+from .tasks import Task, as_graph, latex_of, repeated
 
-MIN_SIZE = 16
-DEFAULT_BATCH_SIZE = 16
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One sample to be drawn: an expression, the index its noise is drawn from, its line in the input file if any."""
-
-    index: int
-    graph: SymbolGraph
-    line: int | None = None
-
-
-def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
-    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX of the 101 symbols, empty or too long."""
-    # a line of a file brings its end along, which is no part of the expression
-    graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
-    if not isinstance(graph, SymbolGraph):
-        raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
-    if not len(graph):
-        raise ValueError("the expression has no symbols")
-    if len(graph) > MAX_SYMBOLS:
-        raise ValueError(f"the expression has {len(graph)} symbols; at most {MAX_SYMBOLS} can be drawn")
-    if graph.boxes is not None and not np.isfinite(graph.boxes).all():
-        raise ValueError("the expression has boxes that are not finite")
-    return graph
 
 
 def _whole(name: str, value: int) -> int:
@@ -170,7 +142,7 @@ class Generator:
                      single one, too
         size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
-        temperature  factor of the noise that boxes are made from, in [0, :data:`HOTTEST`]: 1 as the weights were
+        temperature  factor of the noise that boxes are made from, in [0, MAX_TEMPERATURE]: 1 as the weights were
                      packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
         ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
         """
@@ -207,8 +179,8 @@ class Generator:
             raise ValueError(f"size must be in {MIN_SIZE}..{largest} pixels (the model draws no finer), got {size}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if not 0 <= temperature <= HOTTEST:
-            raise ValueError(f"temperature must be in 0..{HOTTEST:g}, got {temperature!r}")
+        if not 0 <= temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"temperature must be in 0..{MAX_TEMPERATURE:g}, got {temperature!r}")
 
     def draw_together(self, tasks: Sequence[Task], seed: int, size: int, temperature: float = 1.0) -> list[Sample]:
         """Samples of ``tasks`` computed as one batch, whatever the device; the rest as for :meth:`stream`.
@@ -279,23 +251,6 @@ class Generator:
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
-
-
-def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:
-    """``count`` tasks for every graph: task k of graph g has index ``g * count + k``. ``ValueError`` if count < 1."""
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    return (Task(g * count + k, graph) for g, graph in enumerate(graphs) for k in range(count))
-
-
-def latex_of(graph: SymbolGraph) -> str | None:
-    """The LaTeX a graph came from, or LaTeX tokens made from it; None for a graph that LaTeX cannot write."""
-    if graph.latex is not None:
-        return graph.latex
-    try:
-        return to_latex(baseline_from(graph))
-    except ValueError:
-        return None
 
 
 def _boxes_to_use(graphs: Sequence[SymbolGraph], predicted: np.ndarray) -> list[np.ndarray]:

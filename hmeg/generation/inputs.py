@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from hmeg.graph.grammar import Grammar
 
-from .generator import Task, as_graph
+from .tasks import Task, as_graph
 
 # A longer line is no formula; it is never held in memory as a whole.
 MAX_LINE_BYTES = 1 << 16

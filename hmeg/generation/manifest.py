@@ -15,7 +15,6 @@ MANIFEST = "manifest.json"
 _WAY_OUT = "choose another folder, or empty this one"
 VERSION = "hmeg-run-1"
 IMAGE_NOISE = "normal_noise"  # hmeg.ops.normal_noise; to be changed when that is
-HOTTEST = 2.0  # temperature; training saw none above 1
 FIRST_IMAGE_NOISE = "numpy"  # of runs that do not say
 
 
@@ -27,7 +26,7 @@ class Settings:
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
     image_noise  what the noise of images is made by
-    temperature  how much layouts vary, in [0, HOTTEST] (:meth:`hmeg.generation.generator.Generator.stream`)
+    temperature  how much layouts vary, in [0, 2] (:meth:`hmeg.generation.generator.Generator.stream`)
     """
 
     weights: str

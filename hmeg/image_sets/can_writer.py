@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hmeg import files
-from hmeg.generation import encoding
 
+from . import encoding
 from .format import Format, digest_of
 from .sample import Sample
 from .tokens import can_dictionary, caption

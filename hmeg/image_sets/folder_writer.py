@@ -12,8 +12,8 @@ import numpy as np
 
 from hmeg import files
 from hmeg.files import PART
-from hmeg.generation import encoding
 
+from . import encoding
 from .format import Format
 from .sample import Sample
 

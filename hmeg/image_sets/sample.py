@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,9 +14,6 @@ from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.label_graph import write_symlg
 from hmeg.graph.tree import NotATreeError
-
-if TYPE_CHECKING:
-    from hmeg.generation.augmentation.vary import Variation
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +41,6 @@ class Sample:
     weights: str
     line: int | None = None
     augment: list[dict[str, Any]] | None = None
-
-    def varied(self, variation: Variation | None) -> Sample:
-        """The sample with its image and boxes varied; itself for None."""
-        if variation is None:
-            return self
-        return replace(self, array=variation.array, boxes=variation.boxes, augment=variation.parameters)
 
     def without_pixels(self) -> Sample:
         """The sample with an empty array, and all that was found out already: what a label needs of it."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from hmeg import files
-from hmeg.generation import encoding
 
+from . import encoding
 from .format import Format, digest_of
 from .sample import Sample
 

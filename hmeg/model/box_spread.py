@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hmeg.graph import GraphBatch
+from .graph_batch import GraphBatch
 
 SMALLEST_SIDE = 1 / 256  # narrower ones count alike where logarithms are taken
 LOG_SCALE = 0.1  # a side's logarithm beside the side itself: symbols are about a tenth of the image

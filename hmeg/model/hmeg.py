@@ -6,9 +6,8 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 
-from hmeg.graph import GraphBatch
-
 from .config import ModelConfig
+from .graph_batch import GraphBatch
 from .image_model import ImageModel, ImageOutput
 from .layout import LayoutGenerator
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from hmeg import ops
-from hmeg.graph import GraphBatch
 
 from .box_coordinates import compose_in_boxes
 from .composition import Composition
 from .config import ModelConfig
 from .decoder import ImageDecoder
 from .glyphs import GlyphAtlas
+from .graph_batch import GraphBatch
+from .inference_decoder import InferenceDecoder, InferenceUpsampler
 from .mask import LayoutUpsampler, MaskRefiner
 from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
 from .windows import Windows
@@ -152,8 +153,8 @@ class ImageModel(nn.Module):
         made = copy.copy(self)
         made._modules = {
             **self._modules,
-            "upsampler": self.upsampler.for_inference(),
-            "decoder": self.decoder.for_inference(),
+            "upsampler": InferenceUpsampler(self.upsampler),
+            "decoder": InferenceDecoder(self.decoder),
         }
         return made.eval()
 

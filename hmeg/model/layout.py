@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hmeg import ops
-from hmeg.graph import GraphBatch
 
 from .config import ModelConfig
+from .graph_batch import GraphBatch
 from .triple_conv import MLP, GraphEncoder, init_box_head, init_linear_kaiming, init_linear_xavier
 
 _NUM_BOX_NUMBERS = 8

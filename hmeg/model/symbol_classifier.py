@@ -28,7 +28,7 @@ _MARGIN = 0.1  # around a box, as a share of its longer side
 _NARROWEST = 0.5  # a window's shorter side, as a share of its longer one
 
 
-class SymbolRecogniser(nn.Module):
+class SymbolClassifier(nn.Module):
     """forward(ink (V, 1, 32, 32), 0 paper to 1 ink) -> class logits (V, 102), row 0 unused. Differentiable."""
 
     def __init__(self, width: int = 24) -> None:
@@ -67,14 +67,14 @@ def cut_windows(images: Tensor, windows: Tensor, batch: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read_symbols(recogniser: SymbolRecogniser, images: Tensor, boxes: Tensor, batch: Tensor) -> Tensor:
+def read_symbols(recogniser: SymbolClassifier, images: Tensor, boxes: Tensor, batch: Tensor) -> Tensor:
     """Class ids (V,) of what stands at ``boxes`` (V, 4) of images (N, 1, H, W) in [0, 1]; batch (V,)."""
     ids: Tensor = recogniser(cut_windows(images, windows_of(boxes), batch))[:, 1:].argmax(dim=1) + 1
     return ids
 
 
-def save_recogniser(
-    recogniser: SymbolRecogniser, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+def save_classifier(
+    recogniser: SymbolClassifier, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes the weights as float16 safetensors; ``metadata`` (text to text) is kept in the file."""
     tensors = {
@@ -85,9 +85,9 @@ def save_recogniser(
     Path(path).write_bytes(save(tensors, metadata={**(metadata or {}), "format": FORMAT}))
 
 
-def load_recogniser(path: str | os.PathLike[str]) -> SymbolRecogniser:
+def load_classifier(path: str | os.PathLike[str]) -> SymbolClassifier:
     """The recogniser in a file, in evaluation mode on the CPU; ValueError for a file that is none."""
-    recogniser = SymbolRecogniser()
+    recogniser = SymbolClassifier()
     try:
         with safe_open(os.fspath(path), framework="pt", device="cpu") as file:
             if (file.metadata() or {}).get("format") != FORMAT:
@@ -103,7 +103,7 @@ def load_recogniser(path: str | os.PathLike[str]) -> SymbolRecogniser:
 
 
 @functools.cache
-def bundled_recogniser() -> SymbolRecogniser:
+def bundled_classifier() -> SymbolClassifier:
     """The recogniser that comes with the package, in evaluation mode on the CPU."""
     with importlib.resources.as_file(importlib.resources.files(__package__) / WEIGHTS) as path:
-        return load_recogniser(path)
+        return load_classifier(path)

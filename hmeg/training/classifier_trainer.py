@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.symbols import accuracy_on
-from hmeg.graph import GraphBatch
-from hmeg.model.symbol_classifier import SIDE, SymbolRecogniser, cut_windows, windows_of
+from hmeg.data.symbol_accuracy import accuracy_on
+from hmeg.model.graph_batch import GraphBatch
+from hmeg.model.symbol_classifier import SIDE, SymbolClassifier, cut_windows, windows_of
 
 from .averages import AveragedWeights
 from .expressions import Expressions, dataset_digest
@@ -43,7 +43,7 @@ class SymbolBatch:
 
 
 class ClassifierTrainer:
-    """Trains a SymbolRecogniser on all symbols of a prepared data set, in one process.
+    """Trains a SymbolClassifier on all symbols of a prepared data set, in one process.
 
     Windows are shifted and scaled a little, ink is made fainter, blurred and noisy: generated images are like that.
     """
@@ -63,7 +63,7 @@ class ClassifierTrainer:
         self.images = TrainingImages(self.dataset, self.device, "disk")
         self.validation = CrohmeDataset(config.validation) if config.validation else None
         torch.manual_seed(config.seed)
-        self.model = SymbolRecogniser().to(self.device)
+        self.model = SymbolClassifier().to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
         self.ema = AveragedWeights(self.model, config.ema_decay)
         self.learning = Optimised(self.model, config)

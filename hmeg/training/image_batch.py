@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.windows import Windows
 
 from .expressions import Expressions

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
+from hmeg.model.graph_batch import GraphBatch
 
 from .expressions import Expressions, UnpairedExpressions
 from .order import Purpose, batch_indices, random_rows, step_generator

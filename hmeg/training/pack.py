@@ -15,7 +15,7 @@ from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
 from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
-from hmeg.model.symbol_classifier import SymbolRecogniser, save_recogniser
+from hmeg.model.symbol_classifier import SymbolClassifier, save_classifier
 
 from .checkpoints import in_one_line, load_checkpoint, model_of
 from .loop import CONFIG
@@ -107,12 +107,12 @@ def pack_joint_run(
     return model
 
 
-def pack_classifier_run(folder: Path, out: Path, licence: str = "") -> SymbolRecogniser:
+def pack_classifier_run(folder: Path, out: Path, licence: str = "") -> SymbolClassifier:
     """Writes the averaged weights of a classifier's run, with its settings, to ``out`` (safetensors, float16)."""
-    recogniser = SymbolRecogniser()
+    recogniser = SymbolClassifier()
     metadata = {"training": _Run.read(folder, "classifier").load_average(recogniser), "licence": licence}
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_recogniser(recogniser, out, metadata)
+    save_classifier(recogniser, out, metadata)
     return recogniser
 
 

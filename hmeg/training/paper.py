@@ -8,10 +8,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
 from hmeg.model.decoder import ImageHead, RefinementStage
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.hmeg import HMEG
 from hmeg.model.noise import box_noise, image_noise
 

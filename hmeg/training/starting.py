@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from hmeg.generation.loading import bundled_weights, load_model
 from hmeg.model.config import ModelConfig
 from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
+from hmeg.weights import bundled_weights, load_model
 
 from .checkpoints import in_one_line, load_checkpoint, model_of
 

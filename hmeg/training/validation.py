@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.graph import GraphBatch
 from hmeg.model.box_iou import box_iou
 from hmeg.model.box_spread import energy_score, local_shape
 from hmeg.model.config import ModelConfig
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.image_model import ImageModel
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.noise import box_noise, image_noise
-from hmeg.model.symbol_classifier import bundled_recogniser, read_symbols
+from hmeg.model.symbol_classifier import bundled_classifier, read_symbols
 
 from .expressions import Expressions
 from .loop import Measured
@@ -49,7 +49,7 @@ class ValidationSet:
     def __init__(self, folder: Path | str, model: ModelConfig, device: str, limit: int = 0) -> None:
         self.dataset = CrohmeDataset(folder)
         self.model, self.device = model, device
-        self.recogniser = copy.deepcopy(bundled_recogniser()).to(device)
+        self.recogniser = copy.deepcopy(bundled_classifier()).to(device)
         self.count = min(limit or len(self.dataset), len(self.dataset))
         self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout_prior)
 

@@ -15,7 +15,7 @@ from hmeg.cli import main
 from hmeg.evaluation.features import can_features, features_of, symbol_crops, symbol_features
 from hmeg.evaluation.image_metrics import fitted
 from hmeg.image_sets import open_images
-from hmeg.model.symbol_classifier import bundled_recogniser, read_symbols
+from hmeg.model.symbol_classifier import bundled_classifier, read_symbols
 from hmeg.recognition import Recogniser, load, train_can
 from tests.support.can_samples import LABELS, TINY, drawn, write_run
 
@@ -39,7 +39,7 @@ def pages() -> np.ndarray:
 
 
 def test_whole_images() -> None:
-    extractor = symbol_features(bundled_recogniser())
+    extractor = symbol_features(bundled_classifier())
     assert "Inception" not in extractor.name and "hmeg symbol features" in extractor.name
     found = features_of(pages(), extractor.compute)
     assert found.shape == (len(LABELS), 192)
@@ -53,12 +53,12 @@ def test_symbols_cut_out(prepared_data: Path) -> None:
     images = open_images(prepared_data)
     graphs = [entry.graph for entry in images.entries if entry.graph is not None]
     pixels = np.stack(list(images))
-    features, logits = symbol_crops(bundled_recogniser(), pixels, graphs)
+    features, logits = symbol_crops(bundled_classifier(), pixels, graphs)
     symbols = sum(len(graph) for graph in graphs)
     assert features.shape == (symbols, 384) and logits.shape == (symbols, 101)
     boxes = torch.from_numpy(np.concatenate([graph.boxes for graph in graphs if graph.boxes is not None]))
     batch = torch.arange(len(graphs)).repeat_interleave(torch.tensor([len(graph) for graph in graphs]))
-    read = read_symbols(bundled_recogniser(), torch.from_numpy(pixels)[:, None].float() / 255, boxes, batch)
+    read = read_symbols(bundled_classifier(), torch.from_numpy(pixels)[:, None].float() / 255, boxes, batch)
     assert torch.equal(logits.argmax(dim=1) + 1, read)
 
 

@@ -8,9 +8,9 @@ import torch
 from hmeg.export.decoder_part import DecoderPart, example_inputs
 from hmeg.export.metadata import ExportMetadata
 from hmeg.export.runtime import checked_inputs, decoder_inputs, load_runtime
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model import BASE, SMALL
+from hmeg.model.graph_batch import GraphBatch
 from tests.support.tiny_model import EXTENDED, TINY, tiny_model
 
 CPU = torch.device("cpu")

@@ -9,13 +9,15 @@ import torch
 import hmeg
 from hmeg.devices import select_device
 from hmeg.generation import generator as module
-from hmeg.generation.generator import Generator, Task, repeated
-from hmeg.generation.loading import bundled_weights, load
+from hmeg.generation.generator import Generator
+from hmeg.generation.loading import load
+from hmeg.generation.tasks import Task, repeated
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
 from hmeg.model.noise import box_noise, image_noise
+from hmeg.weights import bundled_weights
 from tests.support.tiny_model import TINY, save_tiny, tiny_model
 
 EXPRESSIONS = ["x", r"\frac{a+b}{\sqrt{c}}", "y = x^{2}", r"\sum_{i=1}^{n} i", "a b c d e f g h", "1", r"\int_0^1 x"]
@@ -50,7 +52,7 @@ def test_sample_is_complete(generator):
 
 def test_image_is_what_the_model_computes(generator):
     """Against the networks run by hand, with the sample's noise."""
-    from hmeg.graph import GraphBatch
+    from hmeg.model.graph_batch import GraphBatch
 
     graph = parse_latex("x + 1")
     (sample,) = generator(graph, seed=3, size=64)

@@ -13,8 +13,9 @@ from hmeg.backends import BackendError
 from hmeg.generation import captured
 from hmeg.generation.batching import in_buckets
 from hmeg.generation.captured import Captured, CudaGraphs, padded
-from hmeg.generation.generator import Generator, Task
+from hmeg.generation.generator import Generator
 from hmeg.generation.staging import HostStaging
+from hmeg.generation.tasks import Task
 from hmeg.graph.latex import parse_latex
 from tests.support.tiny_model import tiny_model
 

@@ -18,8 +18,9 @@ from hmeg.generation import encoding
 from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
 from hmeg.generation.captured import padded
 from hmeg.generation.engine import Encoder, WorkerDiedError, default_workers
-from hmeg.generation.generator import Generator, Task
+from hmeg.generation.generator import Generator
 from hmeg.generation.inputs import Entry, Rejection, pieces, tasks
+from hmeg.generation.tasks import Task
 from hmeg.graph.latex import parse_latex
 from hmeg.model import BASE, SMALL
 from tests.support.samples import sample

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model.box_spread import LOG_SCALE, SMALLEST_SIDE, energy_score, local_shape
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import inside_image
 from hmeg.training.layout_trainer import LayoutTrainer
 from tests.support.training_data import LAYOUT, log, prepared

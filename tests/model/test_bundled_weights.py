@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import hmeg
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model.glyphs import HOOK
+from hmeg.model.graph_batch import GraphBatch
 
 
 @pytest.fixture(scope="module")

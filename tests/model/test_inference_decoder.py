@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model import ModelConfig
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.image_model import ImageModel
 from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler
 from hmeg.model.mask import LayoutUpsampler
@@ -57,7 +57,7 @@ def test_merged_upsampling_is_upsampling_then_convolution(height, width):
 def test_same_images(layout_channels, dims, image_channels, size, batch):
     decoder = decoder_of(layout_channels, dims, image_channels, size)
     layout = torch.randn(batch, layout_channels, size, size)
-    made = decoder.for_inference()
+    made = InferenceDecoder(decoder)
     assert isinstance(made, InferenceDecoder)
     with torch.inference_mode():
         wanted = decoder(layout)
@@ -74,7 +74,7 @@ def test_float64_differs_by_rounding_only():
     decoder = decoder_of(9, (16, 8, 8, 4), 3, 32).double()
     layout = torch.randn(2, 9, 32, 32, dtype=torch.float64)
     with torch.inference_mode():
-        torch.testing.assert_close(decoder.for_inference()(layout), decoder(layout), rtol=0, atol=1e-12)
+        torch.testing.assert_close(InferenceDecoder(decoder)(layout), decoder(layout), rtol=0, atol=1e-12)
 
 
 def test_layouts_of_any_size_that_halves():
@@ -82,12 +82,12 @@ def test_layouts_of_any_size_that_halves():
     decoder = decoder_of(6, (8, 8, 8, 8), 1, 64).double()
     layout = torch.randn(1, 6, 24, 40, dtype=torch.float64)
     with torch.inference_mode():
-        torch.testing.assert_close(decoder.for_inference()(layout), decoder(layout), rtol=0, atol=1e-12)
+        torch.testing.assert_close(InferenceDecoder(decoder)(layout), decoder(layout), rtol=0, atol=1e-12)
 
 
 def test_only_the_resolutions_asked_for_are_computed():
     decoder = decoder_of(4, (8, 8, 8, 8), 1, 64)
-    made = decoder.for_inference()
+    made = InferenceDecoder(decoder)
     calls = []
     for i, stage in enumerate(made.stages):
         stage.register_forward_hook(lambda *_, i=i: calls.append(i))
@@ -111,18 +111,18 @@ def test_same_layout(batch):
     assert (upsampler.norm.weight < 0).any()
     assert (upsampler.norm.weight > 0).any()
     x = torch.randn(batch, 12, 9, 16)
-    made = upsampler.for_inference()
+    made = InferenceUpsampler(upsampler)
     assert isinstance(made, InferenceUpsampler)
     with torch.inference_mode():
         torch.testing.assert_close(made(x), upsampler(x), rtol=0, atol=TOLERANCE)
         exact = upsampler.double()
-        torch.testing.assert_close(exact.for_inference()(x.double()), exact(x.double()), rtol=0, atol=1e-12)
+        torch.testing.assert_close(InferenceUpsampler(exact)(x.double()), exact(x.double()), rtol=0, atol=1e-12)
 
 
 def test_bfloat16_by_weights_and_by_autocast():
     decoder = decoder_of(8, (16, 16, 8), 1, 32)
     layout = torch.randn(2, 8, 32, 32)
-    made = decoder.for_inference()
+    made = InferenceDecoder(decoder)
     with torch.inference_mode():
         wanted = decoder(layout)[32]
         with torch.autocast("cpu", torch.bfloat16):

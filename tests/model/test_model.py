@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmeg import ops
-from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.graph import Relation, SymbolGraph
 from hmeg.model import (
     BASE,
     HMEG,
@@ -26,6 +26,7 @@ from hmeg.model import (
 from hmeg.model.box_coordinates import SMALLEST_SIDE, box_features, compose_in_boxes, coordinate_channels
 from hmeg.model.cost import multiply_adds
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import AttentionReadout
 from hmeg.model.triple_conv import GraphTripleConv
 from hmeg.model.windows import Windows

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hmeg import ops
-from hmeg.graph import GraphBatch
 from hmeg.model import BASE, ImageModel, LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
 from hmeg.model.box_iou import jaccard_sum
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.published import adopt, load_image_model, load_layout_generator
 from hmeg.model.triple_conv import GraphTripleConv

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmeg.graph import GraphBatch, vocabulary
+from hmeg.graph import vocabulary
 from hmeg.model.checkpoint import load_weights, save_weights
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.published import load_image_model, load_layout_generator, load_pipeline
 
 D, K, LAYERS, DIMS, NOISE = 8, 12, 3, (10, 9, 8, 7, 6), 4

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from hmeg.cli import main
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.symbols import accuracy_on
+from hmeg.data.symbol_accuracy import accuracy_on
 from hmeg.model.symbol_classifier import (
     SIDE,
-    SymbolRecogniser,
+    SymbolClassifier,
     cut_windows,
-    load_recogniser,
+    load_classifier,
     read_symbols,
-    save_recogniser,
+    save_classifier,
     windows_of,
 )
 from hmeg.training.classifier_trainer import ClassifierTrainer
@@ -68,7 +68,7 @@ def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     dataset = CrohmeDataset(data)
-    recogniser = load_recogniser(out)
+    recogniser = load_classifier(out)
     assert accuracy_on(recogniser, dataset) > 0.9
     graph = dataset.graphs[0]
     assert graph.boxes is not None
@@ -96,10 +96,10 @@ def test_files_that_are_none_are_refused(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"rubbish")
     with pytest.raises(ValueError, match="not a readable file"):
-        load_recogniser(path)
-    save_recogniser(SymbolRecogniser(width=8), path)
+        load_classifier(path)
+    save_classifier(SymbolClassifier(width=8), path)
     with pytest.raises(ValueError, match="not a readable file of a symbol recogniser"):
-        load_recogniser(path)
+        load_classifier(path)
     LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
     arguments = ["train", "pack", "--classifier", str(tmp_path / "layout"), "--out", str(path)]
     assert "wanted is one of `hmeg train classifier`" in CliRunner().invoke(main, arguments).output

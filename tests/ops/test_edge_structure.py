@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hmeg import ops
-from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.graph import Relation, SymbolGraph
+from hmeg.model.graph_batch import GraphBatch
 from tests.support.operator_checks import check_registration
 
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from bench import published_road
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
+from hmeg.model.graph_batch import GraphBatch
 from tests.support.tiny_model import TINY, tiny_model
 
 

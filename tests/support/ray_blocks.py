@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 import hmeg
-from hmeg.generation.generator import Generator, Task
+from hmeg.generation.generator import Generator
 from hmeg.generation.loading import load
 from hmeg.generation.manifest import Settings
 from hmeg.generation.ray_engine.actor import Recipe
+from hmeg.generation.tasks import Task
 from hmeg.graph.latex import parse_latex
 from tests.support.tiny_model import save_tiny
 

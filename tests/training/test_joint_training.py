@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from hmeg.cli import main
-from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.graph import Relation, SymbolGraph
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import load_weights
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.joint_trainer import JointTrainer

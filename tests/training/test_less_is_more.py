@@ -12,8 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.graph import GraphBatch
 from hmeg.model import SMALL
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.training.expressions import UnpairedExpressions
 from hmeg.training.image_trainer import ImageTrainer
 from hmeg.training.layout_batch import LayoutBatches

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from hmeg.graph import GraphBatch, Relation, SymbolGraph
+from hmeg.graph import Relation, SymbolGraph
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.training.subgraphs import MAX_UNRELATED, sample_subgraphs
 
 

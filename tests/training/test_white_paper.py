@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.training.paper import whiten_paper
 from tests.support.tiny_model import tiny_model
 

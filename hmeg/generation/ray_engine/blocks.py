@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..batching import BATCHES_AHEAD
-from ..generator import Task
 from ..inputs import Entry, Rejection, pieces
 from ..manifest import Settings
 from ..overview import is_shown
+from ..tasks import Task
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.graph import SymbolGraph
-from hmeg.model.symbol_classifier import SymbolRecogniser, read_symbols
+from hmeg.model.symbol_classifier import SymbolClassifier, read_symbols
 
 _BATCH = 32
 
 
-def symbols_read(recogniser: SymbolRecogniser, images: np.ndarray, graphs: Sequence[SymbolGraph]) -> Tensor:
+def symbols_read(recogniser: SymbolClassifier, images: np.ndarray, graphs: Sequence[SymbolGraph]) -> Tensor:
     """Whether each symbol (V,), bool, is read as what it is; images (N, H, W) uint8, graphs with boxes."""
     device = next(recogniser.parameters()).device
     boxes = np.concatenate([graph.boxes for graph in graphs if graph.boxes is not None]).astype(np.float32)
@@ -26,7 +26,7 @@ def symbols_read(recogniser: SymbolRecogniser, images: np.ndarray, graphs: Seque
     return found.cpu() == wanted
 
 
-def accuracy(recogniser: SymbolRecogniser, images: Sequence[np.ndarray], graphs: Sequence[SymbolGraph]) -> float:
+def accuracy(recogniser: SymbolClassifier, images: Sequence[np.ndarray], graphs: Sequence[SymbolGraph]) -> float:
     """Share of symbols that are read as what they are; ``recogniser`` should be in evaluation mode."""
     read = [
         symbols_read(recogniser, np.stack(images[start : start + _BATCH]), graphs[start : start + _BATCH])
@@ -48,6 +48,6 @@ class _Images(Sequence[np.ndarray]):
         return [self.dataset.image(row) for row in range(*rows.indices(len(self)))]
 
 
-def accuracy_on(recogniser: SymbolRecogniser, dataset: CrohmeDataset, limit: int = 0) -> float:
+def accuracy_on(recogniser: SymbolClassifier, dataset: CrohmeDataset, limit: int = 0) -> float:
     """Accuracy on a data set's own images; limit: on the first expressions only, 0: on all."""
     return accuracy(recogniser, _Images(dataset), dataset.graphs[: limit or None])
