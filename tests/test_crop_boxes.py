@@ -21,7 +21,7 @@ from operator_checks import (
 from targets import Target, targets
 
 from hmeg import backends, ops, reference
-from hmeg.backends.cpu.crop_boxes import readable
+from hmeg.backends.native.crop_boxes import readable
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("crop_boxes"), indirect=True)
 
