@@ -49,8 +49,8 @@ class CMakeBuild(build_ext):
 
 
 setup(
-    packages=[*find_packages(include=["hmeg", "hmeg.*"]), "hmeg_kernels"],
-    package_dir={"hmeg_kernels": "kernels/triton"},
+    packages=[*find_packages(include=["hmeg", "hmeg.*"]), "hmeg.backends.triton.kernels"],
+    package_dir={"hmeg.backends.triton.kernels": "kernels/triton"},
     package_data={"hmeg": ["py.typed", "*.pyi", "**/*.safetensors", "**/*.md", "**/*.json", "reports/*.html"]},
     ext_modules=[Extension("hmeg._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
