@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := setup.py CMakeLists.txt $(wildcard csrc/*.* csrc/cpu/*.* csrc/cpu/simd/*.* csrc/cpu/amx/*.* kernels/*.h kernels/cuda/*.cu)
+NATIVE := setup.py CMakeLists.txt $(wildcard cmake/*.cmake csrc/*.* csrc/cpu/*.* csrc/cpu/simd/*.* csrc/cpu/amx/*.* kernels/*.h kernels/cuda/*.cu)
 
 .PHONY: demo test lint clean
 
