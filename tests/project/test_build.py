@@ -99,7 +99,7 @@ def test_nvcc_compiles(source: str, tmp_path: Path) -> None:
 def test_triton_kernels_compile_ahead_of_time(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    script = [sys.executable, str(ROOT / "tests" / "aot_triton.py"), *CAPABILITIES]
+    script = [sys.executable, str(ROOT / "tests" / "support" / "aot_triton.py"), *CAPABILITIES]
     done = subprocess.run(script, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kernels = sum(len(re.findall(r"^def \w+_kernel\(", p.read_text(), re.M)) for p in KERNEL_FILES)
