@@ -24,7 +24,7 @@ from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, as_graph, latex_of, repeated
+from .tasks import Task, as_graph, check_symbols, latex_of, repeated
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -38,7 +38,9 @@ def _whole(name: str, value: int) -> int:
 
 def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
     try:
-        return as_graph(expression)
+        graph = as_graph(expression)
+        check_symbols(graph)
+        return graph
     except ValueError as error:
         raise ValueError(f"expression {position}: {error}") from error
 
@@ -247,6 +249,7 @@ class Generator:
             index=task.index,
             weights=self.weights,
             line=task.line,
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
