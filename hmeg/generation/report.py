@@ -53,7 +53,7 @@ class Summary:
     def add(self, label: dict[str, Any]) -> None:
         """Count a sample, given its label."""
         self.samples += 1
-        self.symbols.update(label["symbols"])
+        self.symbols.update(_signs(label))
         self.relations.update(name for _, _, name in label["relations"])
         self.lengths[len(label["symbols"])] += 1
         if "ink" in label:  # labels of older versions have none
@@ -106,6 +106,16 @@ def refusals(rejected: Iterator[dict[str, Any]]) -> dict[str, Reason]:
             text = text if len(text) <= _SHOWN_EXAMPLE else text[: _SHOWN_EXAMPLE - 3] + "..."
             of_reason.examples.append(f"{one['line']}: {text}")
     return dict(sorted(reasons.items(), key=lambda item: (item[0] == _OTHER_REASON, -item[1].count)))
+
+
+def _signs(label: dict[str, Any]) -> list[str]:
+    """The symbols of a label, with fraction bars told from minus signs: both are the symbol ``-``."""
+    symbols: list[str] = list(label["symbols"])
+    above = {subject for subject, _, name in label["relations"] if name == "Above"}
+    for subject, _, name in label["relations"]:
+        if name == "Below" and subject in above and symbols[subject] == "-":
+            symbols[subject] = "fraction bar"
+    return symbols
 
 
 def histogram(counts: Counter[int], scale: float = 1, unit: str = "") -> dict[str, int]:
