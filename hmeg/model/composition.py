@@ -16,9 +16,9 @@ from .mask import match_format
 class Composition:
     """Composed features of N expressions (or windows), S the side of the soft masks.
 
-    nodes     (N, gconv_dim, S, S): node vectors under the learned soft masks
-    in_boxes  (N, 5 + symbol_channels, S, S) under the fixed masks, or None without ``config.box_coordinates``
-    glyphs    (N, glyph_channels, 4 S, 4 S), or None without ``config.glyph_channels``
+    nodes     (N, image.gconv_dim, S, S): node vectors under the learned soft masks
+    in_boxes  (N, 5 + image.symbol_channels, S, S) under the fixed masks; None without ``config.image.box_coordinates``
+    glyphs    (N, glyph.channels, 4 S, 4 S), or None without ``config.glyph.channels``
     """
 
     nodes: Tensor
@@ -33,9 +33,9 @@ class Composition:
     @classmethod
     def of_layout(cls, config: ModelConfig, layout: Tensor, glyphs: Tensor | None) -> Composition:
         """Inverse of :attr:`layout`."""
-        if not config.box_coordinates:
+        if not config.image.box_coordinates:
             return cls(layout, None, glyphs)
-        return cls(layout[:, : config.gconv_dim], layout[:, config.gconv_dim :], glyphs)
+        return cls(layout[:, : config.image.gconv_dim], layout[:, config.image.gconv_dim :], glyphs)
 
     def upsampled(self, upsampler: nn.Module, noise: Tensor) -> Tensor:
         """What :class:`hmeg.model.decoder.ImageDecoder` reads: everything at 4 S, then the noise (N, D, 4 S, 4 S)."""

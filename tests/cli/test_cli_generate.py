@@ -1,6 +1,5 @@
 """hmeg generate, from the outside: what is written, what is refused, and what is left when it is stopped."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -283,7 +282,7 @@ def test_changed_input_and_changed_weights(generate, tmp_path):
     assert "source a file with sha256" in changed.stderr
     assert changed.stderr.count("\n") == 1
     source.write_text("x\ny\n")
-    other = save_tiny(tmp_path / "other.safetensors", dataclasses.replace(TINY, mask_hidden_dim=5))
+    other = save_tiny(tmp_path / "other.safetensors", TINY.changed(image={"mask_hidden_dim": 5}))
     options = ["--size", "64", "--device", "cpu", "--out", str(changed.folder)]
     result = CliRunner().invoke(command, ["--input", str(source), "--weights", str(other), *options])
     assert result.exit_code == 1

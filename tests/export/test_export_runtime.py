@@ -21,8 +21,8 @@ def test_composition_and_decoder_make_the_models_images(config):
     model = tiny_model(config)
     graph = GraphBatch.from_graphs([parse_latex("x^2 + 1"), parse_latex("y")])
     boxes = torch.rand(len(graph.symbols), 4).sort(dim=1).values
-    noise = torch.randn(2, config.layout_noise_dim, 64, 64)
-    modes = torch.arange(len(graph.symbols)) % config.glyph_modes
+    noise = torch.randn(2, config.image.noise_dim, 64, 64)
+    modes = torch.arange(len(graph.symbols)) % config.glyph.modes
     with torch.inference_mode():
         wanted = model.image_model(graph, noise, boxes, glyph_modes=modes).images
         composition = model.image_model.compose(graph, boxes, modes)

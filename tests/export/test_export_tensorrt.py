@@ -6,7 +6,6 @@ What TensorRT itself makes of a network is tested on a GPU with TensorRT only (t
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -37,7 +36,7 @@ from tests.support.tiny_model import TINY, save_tiny
 
 pytestmark = pytest.mark.xdist_group("tensorrt")  # one process, for the ONNX file is made once a process
 
-CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)
+CONFIG = TINY.changed(image={"box_coordinates": True, "symbol_channels": 3}, glyph={"channels": 2, "modes": 4})
 GPU = torch.device("cuda")
 STREAM = 0x1234
 PROFILES = (BatchProfile(1, 1, 2), BatchProfile(3, 4, 8))
@@ -61,7 +60,7 @@ def network(part) -> Network:
         return {f"image_{image.shape[-1]}": image.numpy() for image in part(*given)}
 
     inputs = [(name, "FLOAT", (-1, *shape)) for name, shape in decoder_inputs(CONFIG).items()]
-    outputs = [(f"image_{r}", "FLOAT", (-1, CONFIG.image_channels, r, r)) for r in CONFIG.resolutions]
+    outputs = [(f"image_{r}", "FLOAT", (-1, CONFIG.image.channels, r, r)) for r in CONFIG.resolutions]
     return Network(inputs, outputs, compute)
 
 

@@ -172,7 +172,7 @@ def check_tensors(name: str, metadata: ExportMetadata, found: Sequence[EngineTen
     """``ValueError`` unless an engine's inputs and outputs are those of the decoder it is said to be."""
     config, dtype = metadata.config, TYPES[metadata.precision]
     wanted = {(key, True): shape for key, shape in decoder_inputs(config).items()}
-    wanted |= {(image_name(r), False): (config.image_channels, r, r) for r in config.resolutions}
+    wanted |= {(image_name(r), False): (config.image.channels, r, r) for r in config.resolutions}
     there = {(tensor.name, tensor.is_input): tensor for tensor in found}
     for (key, is_input), shape in wanted.items():
         tensor = there.pop((key, is_input), None)
