@@ -82,14 +82,12 @@ class DensePipeline(nn.Module):
         used = _upright(torch.where(boxes_given[:, None, None], boxes, generated)).where(rows, 0)
         nodes = self.encoder(symbols, relations, weight) * weight[:, :, None]
         masks = self.masks(used) * weight[:, :, None, None]
-        composition = Composition(_composed(nodes, masks))
-        if self.config.image.box_coordinates:
-            composition.in_boxes = self._in_boxes(symbols, used, weight)
-        if self.glyphs is not None:
-            composition.glyphs = self.glyphs(symbols, used, there, box_noise[:, :, 0])
-        dtype = image_noise.dtype
-        glyphs = None if composition.glyphs is None else composition.glyphs.to(dtype)
-        return used, masks, *self.decoder(composition.layout.to(dtype), image_noise, glyphs)
+        composition = Composition(
+            nodes=_composed(nodes, masks),
+            in_boxes=self._in_boxes(symbols, used, weight) if self.config.image.box_coordinates else None,
+            glyphs=None if self.glyphs is None else self.glyphs(symbols, used, there, box_noise[:, :, 0]),
+        )
+        return used, masks, *self.decoder(**composition.to(image_noise.dtype).decoder_inputs(image_noise))
 
     def _in_boxes(self, symbols: Tensor, boxes: Tensor, weight: Tensor) -> Tensor:
         """:func:`hmeg.model.box_coordinates.compose_in_boxes`: (N, 5 + image.symbol_channels, 64, 64)."""

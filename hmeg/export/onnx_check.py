@@ -67,9 +67,7 @@ def check_onnx(path: str | os.PathLike[str], model: HMEG) -> Agreement:
     for some in (graphs[:1], graphs):
         drawn = draw(model, some)
         if metadata.part == "decoder":
-            inputs = {"layout": drawn.composition.layout, "noise": drawn.noise}
-            if drawn.composition.glyphs is not None:
-                inputs["glyphs"] = drawn.composition.glyphs
+            inputs = drawn.composition.decoder_inputs(drawn.noise)
             dtype = DTYPES[metadata.precision]
             arrays = {name: value.to(dtype).numpy() for name, value in inputs.items()}
         else:

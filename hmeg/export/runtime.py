@@ -4,7 +4,7 @@ The road from graph to layout always runs in torch, from a weights file; a :clas
 of the arithmetic is, in the learned upsampling and the decoder:
 
     composition = model.image_model.compose(graph, boxes, glyph_modes)
-    images = runtime.decode(composition.layout, noise, composition.glyphs)       # {64: ..., 128: ..., 256: ...}
+    images = runtime.decode(**composition.decoder_inputs(noise))       # {64: ..., 128: ..., 256: ...}
 
 Inputs and outputs of every exported decoder, by name, in this order, N the number of expressions and S the side of the
 soft masks (``config.image.mask_size``: 64; images are 4 S wide and high):
@@ -17,7 +17,8 @@ soft masks (``config.image.mask_size``: 64; images are 4 S wide and high):
     image_R  (N, image.channels, R, R)                      for each R of config.resolutions, ascending; no final
                                                             nonlinearity, trained towards [0, 1]
 
-:func:`decoder_inputs` gives names and shapes. All are of the type that ``metadata.precision`` names.
+:func:`hmeg.model.composition.decoder_input_shapes` gives names and shapes. All are of the type that
+``metadata.precision`` names.
 
 How a runtime is found: a file's suffix names its kind. :func:`load_runtime` looks it up in :data:`RUNTIMES`, suffix ->
 (module, the function of it that loads), and imports the module only then, because each needs a library that may not be
@@ -37,7 +38,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from hmeg.model.config import ModelConfig
+from hmeg.model.composition import decoder_input_shapes
 
 from .metadata import ExportMetadata
 
@@ -70,17 +71,6 @@ class Runtime(Protocol):
         """
 
 
-def decoder_inputs(config: ModelConfig) -> dict[str, tuple[int, int, int]]:
-    """Name -> shape without the batch, in order, of what an exported decoder of that configuration reads."""
-    side, small = config.image.size, config.image.mask_size
-    in_boxes = 5 + config.image.symbol_channels if config.image.box_coordinates else 0
-    inputs = {
-        "layout": (config.image.gconv_dim + in_boxes, small, small),
-        "noise": (config.image.noise_dim, side, side),
-    }
-    return {**inputs, "glyphs": (config.glyph.channels, side, side)} if config.glyph.channels else inputs
-
-
 def image_name(size: int) -> str:
     """What the output of that side is called."""
     return f"image_{size}"
@@ -94,7 +84,7 @@ def checked_inputs(
     ``ValueError``, naming the input, what came and what is wanted, for shapes that do not fit.
     """
     given = {"layout": layout, "noise": noise} | ({} if glyphs is None else {"glyphs": glyphs})
-    wanted = decoder_inputs(metadata.config)
+    wanted = decoder_input_shapes(metadata.config)
     if given.keys() != wanted.keys():
         raise ValueError(f"this decoder reads {', '.join(wanted)}; given were {', '.join(given)}")
     batch = len(layout)

@@ -219,17 +219,14 @@ class Generator:
     ) -> torch.Tensor:
         composition = self.model.image_model.compose(batch, boxes, modes)
         if self._decoder is not None:
-            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
-        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
-        paint = partial(self._paint, size)
-        return self._captured(size, paint, noise, *inputs) if self._captured else paint(noise, *inputs)
+            return self._decoder.runtime.decode(**composition.decoder_inputs(noise))[size]
+        paint, composed = partial(self._paint, size), composition.tensors()
+        return self._captured(size, paint, noise, *composed) if self._captured else paint(noise, *composed)
 
-    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
-        rest = iter(others)
-        in_boxes = next(rest) if self.config.image.box_coordinates else None
-        glyphs = next(rest) if self.config.glyph.channels else None
-        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+    def _paint(self, size: int, noise: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder, on the tensors of a composition."""
+        composition = Composition.of_tensors(self.config, composed)
+        layout = composition.upsampled(self._image_model.upsampler, noise)
         images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
         return images[size]
 
