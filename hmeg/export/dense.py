@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.box_coordinates import NUM_FEATURES, SMALLEST_SIDE, box_features, coordinate_channels
+from hmeg.model.box_ramps import edge_distances, soft_sides
 from hmeg.model.composition import Composition
 from hmeg.model.glyphs import GlyphAtlas, hat_weights
 from hmeg.model.layout import AttentionReadout, LayoutGenerator, box_numbers, inside_image
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder, GraphTripleConv
-from hmeg.reference.box_soft_mask import ramp_along
-from hmeg.reference.refine_masks import coordinate_ramps
 
 from .decoder_part import DecoderPart
 
@@ -98,7 +97,7 @@ class DensePipeline(nn.Module):
         if self.symbol_vectors is not None:
             features = torch.cat([features, self.symbol_vectors(symbols)], dim=2)
         x0, y0, x1, y1 = boxes.unbind(1)
-        masks = ramp_along(y0, y1, size)[:, :, None] * ramp_along(x0, x1, size)[:, None, :]
+        masks = soft_sides(y0, y1, size)[:, :, None] * soft_sides(x0, x1, size)[:, None, :]
         composed = _composed(features * weight[:, :, None], masks.unflatten(0, (batch, most)))
         return torch.cat([coordinate_channels(composed[:, :NUM_FEATURES]), composed[:, NUM_FEATURES:]], dim=1)
 
@@ -216,8 +215,7 @@ class DenseMasks(nn.Module):
         self.register_buffer("shift_map", added.detach().to(weights.conv2_weight))
 
     def forward(self, boxes: Tensor) -> Tensor:
-        ramps = coordinate_ramps(boxes.flatten(0, 1), (self.size, self.size))
-        hidden = F.relu(self.conv1(ramps))
+        hidden = F.relu(self.conv1(edge_distances(boxes.flatten(0, 1), self.size)))
         masks = torch.sigmoid(F.conv2d(hidden, self.weight, padding=1) + self.shift_map)
         return masks[:, 0].unflatten(0, boxes.shape[:2])
 
