@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hmeg
+from hmeg.data.relation_records import from_records
 from hmeg.devices import select_device
 from hmeg.generation import generator as module
 from hmeg.generation.generator import Generator
@@ -46,7 +47,7 @@ def test_sample_is_complete(generator):
     assert sample.weights == f"tiny@{generator.model.weights_id or sample.weights.split('@')[1]}"
     label = sample.label()
     assert label["symbols"] == list(sample.graph.symbols)
-    assert {tuple(r) for r in label["relations"]} == {(r.subject, r.object, r.name) for r in sample.graph.relations}
+    assert from_records(label["relations"]) == sample.graph.relations
     assert "line" not in label
 
 

@@ -210,8 +210,12 @@ def write_record(folder: Path, **record: object) -> Path:
     return folder
 
 
-def test_boxes_are_shares_of_width_and_height(tmp_path: Path) -> None:
-    record = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
+SUP = {"subject": 0, "object": 1, "type": "Sup"}
+
+
+@pytest.mark.parametrize("relation", [SUP, [0, 1, "Sup"]], ids=["object", "list of earlier versions"])
+def test_boxes_are_shares_of_width_and_height(tmp_path: Path, relation: object) -> None:
+    record = {"symbols": ["x", "2"], "relations": [relation], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
     entry = open_images(write_record(tmp_path / "run", **record)).entries[0]
     assert entry.label == "x ^ { 2 }" and entry.graph is not None and entry.graph.boxes is not None
     np.testing.assert_allclose(entry.graph.boxes, [[0.1, 0.5, 0.5, 1], [0.5, 0, 1, 0.5]], rtol=1e-6)
@@ -231,12 +235,16 @@ def test_what_is_said_may_be_little(tmp_path: Path) -> None:
 
 
 def test_graphs_that_are_none_are_named(tmp_path: Path) -> None:
-    good = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[0, 0, 1, 1]] * 2}
+    good = {"symbols": ["x", "2"], "relations": [SUP], "boxes": [[0, 0, 1, 1]] * 2}
     for bad in (
         {"symbols": ["x", "strange"]},
         {"symbols": "x2"},
         {"relations": None},
         {"relations": [[0, 1]]},
+        {"relations": [{"subject": 0, "object": 1}]},
+        {"relations": [{**SUP, "subject": None}]},
+        {"relations": [{**SUP, "type": "Beside"}]},
+        {"relations": [3]},
         {"relations": [[0, 7, "Sup"]]},
         {"relations": [[0, float("inf"), "Sup"]]},
         {"boxes": [[0, 0, 1, 1]]},
