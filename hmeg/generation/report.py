@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hmeg.data.relation_records import from_records
 from hmeg.image_sets.contact_sheet import read_contact_sheet
 from hmeg.reports import Page
 
@@ -54,7 +55,7 @@ class Summary:
         """Count a sample, given its label."""
         self.samples += 1
         self.symbols.update(label["symbols"])
-        self.relations.update(name for _, _, name in label["relations"])
+        self.relations.update(relation.name for relation in from_records(label["relations"]))
         self.lengths[len(label["symbols"])] += 1
         if "ink" in label:  # labels of older versions have none
             self.ink[int(label["ink"] * _INK_STEPS)] += 1
