@@ -239,6 +239,7 @@ class Generator:
             index=task.index,
             weights=self.weights,
             line=task.line,
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
