@@ -15,6 +15,7 @@ from hmeg.cli.parameters import Output
 from hmeg.files import write_whole
 
 from ..data.inkml import InkmlError, read_inkml
+from ..data.relation_records import to_records
 from ..data.sources import SourceError, is_archive, iter_files
 from ..graph.baselines import baseline_from, to_latex
 from ..graph.label_graph import LabelGraphError, parse_lg, write_lg, write_symlg
@@ -220,7 +221,7 @@ def _render(expression: _Expression, item: _Input, form: str) -> str:
         "name": name,
         "latex": graph.latex,
         "symbols": list(graph.symbols),
-        "relations": [[r.subject, r.object, r.name] for r in graph.relations],
+        "relations": to_records(graph.relations),
     }
     if strokes is not None:
         record["strokes"] = [list(rows) for rows in strokes]

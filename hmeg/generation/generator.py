@@ -23,8 +23,9 @@ from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
+from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, as_graph, check_symbols, latex_of, repeated
+from .tasks import Task, latex_of, repeated
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -34,15 +35,6 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-
-
-def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
-    try:
-        graph = as_graph(expression)
-        check_symbols(graph)
-        return graph
-    except ValueError as error:
-        raise ValueError(f"expression {position}: {error}") from error
 
 
 class Generator:
@@ -127,7 +119,7 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [_usable(position, expression) for position, expression in enumerate(several)]
+        graphs = [usable(position, expression) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
@@ -137,6 +129,7 @@ class Generator:
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
         temperature: float = 1.0,
+        on_error: OnError = "raise",
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
@@ -146,16 +139,16 @@ class Generator:
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
         temperature  factor of the noise that boxes are made from, in [0, MAX_TEMPERATURE]: 1 as the weights were
                      packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
-        ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
+        on_error     what happens when an expression is reached that cannot be drawn. "raise": ``ValueError``, and the
+                     stream ends. "skip": it is left out with a :class:`hmeg.SkippedExpression` warning. A function: it
+                     is left out, and ``on_error(position, expression, error)`` is called. Others keep their index.
+        ``ValueError`` for other sizes, temperatures and words.
         """
         self.check(size, batch_size, temperature)
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = (
-            expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
-            for position, expression in enumerate(expressions)
-        )
+        tasks = tasks_of(expressions, handler_of(on_error))
         return self._stream(tasks, seed, size, batch_size, temperature)
 
     def _stream(
@@ -199,8 +192,8 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
-        box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
+        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout.prior)
+        box_noises = np.concatenate([box_noise(len(t.graph), config.layout.noise_dim, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)
         predicted = self.model.layout_generator(batch, temperature * noise).cpu().numpy()
@@ -208,7 +201,7 @@ class Generator:
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
         indices = [task.index for task in tasks]
-        image_noises = image_noise(config.layout_noise_dim, config.image_size, seed, indices, self.device)
+        image_noises = image_noise(config.image.noise_dim, config.image.size, seed, indices, self.device)
         images = self._images(batch, image_noises, drawn_at, modes, native)
         arrival = self._staging.fetch(images.float())
         return lambda: [
@@ -221,17 +214,14 @@ class Generator:
     ) -> torch.Tensor:
         composition = self.model.image_model.compose(batch, boxes, modes)
         if self._decoder is not None:
-            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
-        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
-        paint = partial(self._paint, size)
-        return self._captured(size, paint, noise, *inputs) if self._captured else paint(noise, *inputs)
+            return self._decoder.runtime.decode(**composition.decoder_inputs(noise))[size]
+        paint, composed = partial(self._paint, size), composition.tensors()
+        return self._captured(size, paint, noise, *composed) if self._captured else paint(noise, *composed)
 
-    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
-        rest = iter(others)
-        in_boxes = next(rest) if self.config.box_coordinates else None
-        glyphs = next(rest) if self.config.glyph_channels else None
-        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+    def _paint(self, size: int, noise: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder, on the tensors of a composition."""
+        composition = Composition.of_tensors(self.config, composed)
+        layout = composition.upsampled(self._image_model.upsampler, noise)
         images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
         return images[size]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hmeg.data.relation_records import to_records
 from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.label_graph import write_symlg
@@ -77,16 +79,20 @@ class Sample:
             return None
 
     def label(self) -> dict[str, Any]:
-        """Everything but the image as an object for JSON."""
+        """Everything but the image as an object for JSON. Every key has values of one type, whatever the sample.
+
+        Readers of tables need that: so relations are objects, the seed, which may have 64 bits, and what --augment
+        drew, different for each operation, are text.
+        """
         label: dict[str, Any] = {
             "latex": self.latex,
             "tokens": self.tokens,
             "symbols": list(self.graph.symbols),
             "boxes": self.boxes.tolist(),
-            "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
+            "relations": to_records(self.graph.relations),
             "symlg": self.symlg,
             "ink": self.ink,
-            "seed": self.seed,
+            "seed": str(self.seed),
             "index": self.index,
             "weights": self.weights,
         }
@@ -95,5 +101,5 @@ class Sample:
         if self.name is not None:
             label["name"] = self.name
         if self.augment is not None:
-            label["augment"] = self.augment
+            label["augment"] = json.dumps(self.augment)
         return label

@@ -65,7 +65,8 @@ def test_tree_and_json_to_the_screen():
     assert graph("--latex", "x^2+1", "--format", "tree").stdout == "# latex-1\nx\n  Sup: 2\n+\n1\n"
     result = graph("-l", "x^2", "-l", "y", "-f", "json")
     first, second = map(json.loads, result.stdout.splitlines())
-    assert first == {"name": "latex-1", "latex": "x^2", "symbols": ["x", "2"], "relations": [[0, 1, "Sup"]]}
+    sup = {"subject": 0, "object": 1, "type": "Sup"}
+    assert first == {"name": "latex-1", "latex": "x^2", "symbols": ["x", "2"], "relations": [sup]}
     assert (second["symbols"], second["relations"]) == (["y"], [])
 
 
