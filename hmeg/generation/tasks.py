@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,12 @@ def check_symbols(graph: SymbolGraph, known: Vocabulary | None = None, who: str 
     known  None: CROHME's 101 symbols, what all published weights know
     """
     (known or Vocabulary.crohme()).require(graph.symbols, who)
+
+
+def vocabulary_of(metadata: Mapping[str, str]) -> Vocabulary:
+    """The symbols that weights know: those of the table in their metadata, or CROHME's where there is none."""
+    table = metadata.get("vocabulary")
+    return Vocabulary.crohme() if table is None else Vocabulary.from_table(table, "the weights' vocabulary")
 
 
 def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:

@@ -71,6 +71,16 @@ class Symbol:
     spellings: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
+    def line(self) -> str:
+        """Its line in a table."""
+        parts = [self.name, self.kind]
+        parts += [f"like={self.like}"] if self.like else []
+        parts += ["box=" + ",".join(f"{number:g}" for number in self.box)] if self.box else []
+        parts += [f"chars={self.characters}"] if self.characters else []
+        parts += [f"also={','.join(self.spellings)}"] if self.spellings else []
+        parts += [f"words={','.join(self.words)}"] if self.words else []
+        return " ".join(parts)
+
     @property
     def has_ink(self) -> bool:
         """Whether it leaves anything on paper."""
@@ -105,6 +115,15 @@ class Vocabulary:
         """All symbols of the table: CROHME's with their ids, then the others."""
         sections = _sections()
         return cls([*sections["crohme"], *sections["open"]])
+
+    @classmethod
+    def from_table(cls, text: str, source: str = "the table") -> Vocabulary:
+        """The symbols of a table in the format of ``symbols.txt``, with ids in their order; ``ValueError`` for none."""
+        return cls(symbol for _, symbol in _table(text, source, None))
+
+    def to_table(self) -> str:
+        """A table that :meth:`from_table` reads as this vocabulary: what weights carry."""
+        return "".join(symbol.line() + "\n" for symbol in self.symbols)
 
     def extended(self, path: str | os.PathLike[str]) -> Vocabulary:
         """This vocabulary and, after it, the symbols of a table of one's own (the format is ``symbols.txt``'s).

@@ -117,6 +117,13 @@ def test_a_table_of_ones_own(tmp_path):
     assert not known["&"].has_ink
 
 
+def test_tables_are_written_as_they_are_read():
+    for known in (Vocabulary.open(), Vocabulary.crohme(), Vocabulary.open().of([r"\omega", "W"])):
+        assert Vocabulary.from_table(known.to_table()) == known
+    with pytest.raises(ValueError, match="mine, line 1"):
+        Vocabulary.from_table("x", "mine")
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
