@@ -65,6 +65,13 @@ class _NumberOrAuto(click.ParamType):
     metavar="N",
     help="N random expressions with CROHME's statistics.",
 )
+@click.option(
+    "--grammar",
+    type=click.Choice(["crohme", "open"]),
+    default="crohme",
+    show_default=True,
+    help="For --random: CROHME's symbols as often as people use them, or all symbols that the weights know.",
+)
 @click.option("--out", required=True, type=Output(path_type=Path), help="Folder to write to; made if missing.")
 @click.option(
     "--format",
@@ -183,6 +190,7 @@ def command(
     texts: tuple[str, ...],
     input_path: Path | None,
     random_count: int | None,
+    grammar: str,
     out: Path,
     file_format: str,
     split: str,
@@ -277,7 +285,8 @@ def command(
                 total, digest = inputs.survey(input_path)
                 source = f"a file with sha256 {digest[:16]}"
             elif random_count is not None:
-                total, source = random_count, f"{random_count} random expressions"
+                of_which = "" if grammar == "crohme" else " of the open grammar"
+                total, source = random_count, f"{random_count} random expressions{of_which}"
             else:
                 total, source = len(texts), f"arguments with sha256 {_digest(texts)[:16]}"
             if source == STANDARD_INPUT:
@@ -294,6 +303,8 @@ def command(
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
+            if random_count is not None and grammar == "open":
+                read = partial(inputs.from_open_grammar, random_count, seed, generator.vocabulary)
             generator.check(size, batch_size or 1, temperature)  # before anything is overwritten
             augment = _checked_augment(augment, size, generator.config.image.channels)
             shard_size = shard_size or FORMATS[file_format].default_shard

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex_tokens import named_line
+from hmeg.graph.open_grammar import OpenGrammar
+from hmeg.graph.vocabulary import Vocabulary
 
 from .tasks import Task, as_graph, check_symbols
 
@@ -45,6 +47,12 @@ def from_arguments(texts: Sequence[str]) -> Iterator[Entry]:
 def from_grammar(count: int, seed: int) -> Iterator[Entry]:
     """``count`` random expressions: expressions 0, 1, ... of ``seed`` (see :mod:`hmeg.graph.grammar`)."""
     grammar = Grammar.crohme()
+    return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
+
+
+def from_open_grammar(count: int, seed: int, known: Vocabulary) -> Iterator[Entry]:
+    """``count`` random expressions of the symbols ``known`` (see :mod:`hmeg.graph.open_grammar`)."""
+    grammar = OpenGrammar(known)
     return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
 
 
