@@ -515,22 +515,11 @@ class _Reader(Builder):
 
     def modulo(self, token: Token) -> None:
         """``\\pmod{n}``: (mod n)."""
-        self.tokens[self.at : self.at] = [
-            Token(piece, token.position) for piece in ("{", "m", "o", "d", *self.raw_tokens(token), "}")
-        ]
-        self.several(["("], token)
-        closing = self.at
-        depth = 0
-        for closing in range(self.at, len(self.tokens)):
-            depth += {"{": 1, "}": -1}.get(self.tokens[closing].piece, 0)
-            if not depth:
-                break
-        self.tokens[closing + 1 : closing + 1] = [Token(")", token.position)]
-
-    def raw_tokens(self, token: Token) -> list[str]:
         start = self.at
         self.raw_argument(token)
-        return [found.piece for found in self.tokens[start + 1 : self.at - 1]]
+        inner = self.tokens[start + 1 : self.at - 1]
+        word = [Token(piece, token.position) for piece in ("{", "(", r"\bmod")]
+        self.tokens[self.at : self.at] = [*word, *inner, Token(")", token.position), Token("}", token.position)]
 
     def negation(self, token: Token) -> None:
         while self.peek() in macros.IGNORED:

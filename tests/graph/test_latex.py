@@ -384,7 +384,8 @@ def test_random_expressions(expression):
 
 PIECES = r"""
 x 2 { } ^ _ ' \frac \sqrt [ ] \left( \right) \left \right \sum \int \lim \limits \over \mathrm & \\ \foo W $ \, | - .
-\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace
+\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace \hat \overbrace \overset \underset \textcircled \binom \atop \not
+\begin{matrix} \end{matrix} \begin{cases} \end{cases} \substack \mathop \mathbb \xrightarrow \max \nolimits \pmod{n} = ² °
 """
 
 
@@ -404,6 +405,7 @@ def test_any_sequence_of_pieces_gives_a_graph_or_a_latex_error(pieces):
         assert text[outcome.position :].startswith(outcome.piece)
     else:
         assert len(outcome) == len(outcome.relations) + 1
+        assert parse_latex(to_latex(baseline_from(outcome))) == outcome
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
