@@ -75,6 +75,10 @@ class Generator:
         id_of_weights = model.weights_id or weights_id(model)
         self.name, self.weights = name, f"{name}@{id_of_weights}"
         self.vocabulary = vocabulary_of(self.metadata)
+        if len(self.vocabulary) > min(self.config.layout.symbols, self.config.image.symbols):
+            raise ValueError(
+                f"weights {name!r} have a vocabulary of {len(self.vocabulary)} symbols, and networks of fewer"
+            )
         self.cuda_graphs = cuda_graphs
         self._decoder = decoder
         self._prepare_device()

@@ -21,7 +21,7 @@ from hmeg.graph.vocabulary import Vocabulary
 from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
 from hmeg.model.noise import box_noise, image_noise
 from hmeg.weights import bundled_weights
-from tests.support.tiny_model import TINY, save_tiny, tiny_model
+from tests.support.tiny_model import EXTENDED, TINY, save_tiny, tiny_model
 
 EXPRESSIONS = ["x", r"\frac{a+b}{\sqrt{c}}", "y = x^{2}", r"\sum_{i=1}^{n} i", "a b c d e f g h", "1", r"\int_0^1 x"]
 
@@ -355,9 +355,22 @@ def test_weights_bring_their_vocabulary(generator):
     assert other.vocabulary.id_of("x") == known.id_of("y")
     (mine,), (theirs,) = other("y", size=64), generator("x", size=64)
     np.testing.assert_array_equal(mine.array, theirs.array)
+    model.metadata = {"vocabulary": Vocabulary.open().to_table()}
+    with pytest.raises(ValueError, match="have a vocabulary of 367 symbols, and networks of fewer"):
+        Generator(model, device="cpu")
     model.metadata = {"vocabulary": known.of(["x"]).to_table()}
     with pytest.raises(ValueError, match="do not know y; they know 1 symbols"):
         Generator(model, device="cpu")("y", size=64)
+
+
+@pytest.mark.parametrize("config", [TINY, EXTENDED])
+def test_networks_of_more_symbols_draw_them(config):
+    config = config.changed(image={"symbols": 367}, layout={"symbols": 367})
+    model = tiny_model(config)
+    model.metadata = {"vocabulary": Vocabulary.open().to_table()}
+    (sample,) = Generator(model, device="cpu")([r"\omega + W"], size=64)
+    assert sample.graph.symbols == (r"\omega", "+", "W")
+    assert sample.label()["tokens"] == [r"\omega", "+", "W"]
 
 
 def test_a_single_expression_is_not_taken_apart(generator):

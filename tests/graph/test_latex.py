@@ -384,8 +384,9 @@ def test_random_expressions(expression):
 
 PIECES = r"""
 x 2 { } ^ _ ' \frac \sqrt [ ] \left( \right) \left \right \sum \int \lim \limits \over \mathrm & \\ \foo W $ \, | - .
-\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace \hat \overbrace \overset \underset \textcircled \binom \atop \not
-\begin{matrix} \end{matrix} \begin{cases} \end{cases} \substack \mathop \mathbb \xrightarrow \max \nolimits \pmod{n} = ² °
+\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace \hat \overbrace \overset \underset \textcircled \binom \atop
+\not \begin{matrix} \end{matrix} \begin{cases} \end{cases} \substack \mathop \mathbb \xrightarrow \max \nolimits ² °
+\pmod{n} =
 """
 
 
