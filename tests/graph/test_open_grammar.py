@@ -9,6 +9,8 @@ from hmeg.graph.latex import parse_latex
 from hmeg.graph.open_grammar import OpenGrammar
 from hmeg.graph.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def drawn() -> list[str]:
