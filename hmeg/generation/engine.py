@@ -62,12 +62,8 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        missing = pieces(
-            entries,
-            settings.count,
-            run.next_shard * settings.shard_size,
-            check_for(run.format.check, generator.check_graph),
-        )
+        check = check_for(run.format.check, generator.check_graph)
+        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check, generator.readable)
         with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps

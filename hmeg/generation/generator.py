@@ -11,6 +11,7 @@ import torch
 
 from hmeg.devices import select_device
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
@@ -75,6 +76,7 @@ class Generator:
         id_of_weights = model.weights_id or weights_id(model)
         self.name, self.weights = name, f"{name}@{id_of_weights}"
         self.vocabulary = vocabulary_of(self.metadata)
+        self.readable = Vocabulary.open().joined(self.vocabulary)
         if len(self.vocabulary) > min(self.config.layout.symbols, self.config.image.symbols):
             raise ValueError(
                 f"weights {name!r} have a vocabulary of {len(self.vocabulary)} symbols, and networks of fewer"
@@ -128,7 +130,9 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [usable(position, expression, self.check_graph) for position, expression in enumerate(several)]
+        graphs = [
+            usable(position, expression, self.check_graph, self.readable) for position, expression in enumerate(several)
+        ]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
@@ -157,7 +161,7 @@ class Generator:
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = tasks_of(expressions, handler_of(on_error), self.check_graph)
+        tasks = tasks_of(expressions, handler_of(on_error), self.check_graph, self.readable)
         return self._stream(tasks, seed, size, batch_size, temperature)
 
     def _stream(

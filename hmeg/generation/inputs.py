@@ -105,11 +105,16 @@ class Rejection:
 
 
 def pieces(
-    entries: Iterable[Entry], count: int, start: int = 0, check: Callable[[SymbolGraph], None] = check_symbols
+    entries: Iterable[Entry],
+    count: int,
+    start: int = 0,
+    check: Callable[[SymbolGraph], None] = check_symbols,
+    known: Vocabulary | None = None,
 ) -> Iterator[Task | Rejection]:
     """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
 
     check  raises ``ValueError`` for a graph that cannot be drawn, or not written in the form that is asked for
+    known  the vocabulary to read with; None: the open one
 
     Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
     numbering. Entries that lie before ``start`` altogether are not even parsed.
@@ -121,7 +126,7 @@ def pieces(
         try:
             if entry.problem is not None:
                 raise ValueError(entry.problem)
-            graph = as_graph(entry.text)
+            graph = as_graph(entry.text, known)
             check(graph)
         except ValueError as error:
             if first >= start:

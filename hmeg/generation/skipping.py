@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.quoting import quoted
 
 from .tasks import Task, as_graph, check_symbols
@@ -21,17 +22,21 @@ class SkippedExpression(UserWarning):
     """An expression was left out, because it cannot be drawn; the message says which, where and why."""
 
 
-def drawable(expression: str | SymbolGraph, check: Check = check_symbols) -> SymbolGraph:
+def drawable(
+    expression: str | SymbolGraph, check: Check = check_symbols, known: Vocabulary | None = None
+) -> SymbolGraph:
     """The graph of an expression; ``ValueError`` for one that cannot be read, or that ``check`` refuses."""
-    graph = as_graph(expression)
+    graph = as_graph(expression, known)
     check(graph)
     return graph
 
 
-def usable(position: int, expression: str | SymbolGraph, check: Check = check_symbols) -> SymbolGraph:
+def usable(
+    position: int, expression: str | SymbolGraph, check: Check = check_symbols, known: Vocabulary | None = None
+) -> SymbolGraph:
     """The graph of an expression; ``ValueError``, saying which it is, for one that cannot be drawn."""
     try:
-        return drawable(expression, check)
+        return drawable(expression, check, known)
     except ValueError as error:
         raise ValueError(f"expression {position}: {error}") from error
 
@@ -46,7 +51,10 @@ def handler_of(on_error: OnError) -> Handler | None:
 
 
 def tasks_of(
-    expressions: Iterable[str | SymbolGraph | Task], handler: Handler | None, check: Check = check_symbols
+    expressions: Iterable[str | SymbolGraph | Task],
+    handler: Handler | None,
+    check: Check = check_symbols,
+    known: Vocabulary | None = None,
 ) -> Iterator[Task]:
     """A task for every expression that can be drawn, numbered by its position among all; tasks stay as they are."""
     for position, expression in enumerate(expressions):
@@ -54,7 +62,11 @@ def tasks_of(
             yield expression
             continue
         try:
-            read = drawable(expression, check) if handler is not None else usable(position, expression, check)
+            read = (
+                drawable(expression, check, known)
+                if handler is not None
+                else usable(position, expression, check, known)
+            )
             task = Task(position, read)
         except ValueError as error:
             if handler is None:

@@ -25,10 +25,13 @@ class Task:
     name: str | None = None
 
 
-def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
-    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX, empty or too long."""
+def as_graph(expression: str | SymbolGraph, known: Vocabulary | None = None) -> SymbolGraph:
+    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX, empty or too long.
+
+    known  the vocabulary to read with; None: the open one
+    """
     # a line of a file brings its end along, which is no part of the expression
-    graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
+    graph = parse_latex(expression.rstrip("\r\n"), known=known) if isinstance(expression, str) else expression
     if not isinstance(graph, SymbolGraph):
         raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
     if not len(graph):

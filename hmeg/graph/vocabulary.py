@@ -137,6 +137,11 @@ class Vocabulary:
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
 
+    def joined(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary and, after it, the symbols of ``other`` that it has not; itself where there are none."""
+        more = [symbol for symbol in other if symbol.name not in self._ids]
+        return Vocabulary([*self.symbols, *more]) if more else self
+
     def of(self, names: Sequence[str]) -> Vocabulary:
         """Only the symbols of these names, with ids in their order. ``ValueError`` for a name that is not known."""
         return Vocabulary(self[name] for name in names)

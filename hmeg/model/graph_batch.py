@@ -53,7 +53,7 @@ class GraphBatch:
             [g.symbol_ids(vocabulary) for g in graphs],
             [g.edge_type_matrix() for g in graphs],
             [g.boxes for g in graphs if g.boxes is not None] or None,
-            [typeset_boxes(g) for g in graphs] if typeset else None,
+            [typeset_boxes(g, vocabulary) for g in graphs] if typeset else None,
         )
 
     @classmethod

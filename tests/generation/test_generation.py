@@ -17,7 +17,7 @@ from hmeg.generation.tasks import Task, repeated
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
-from hmeg.graph.vocabulary import Vocabulary
+from hmeg.graph.vocabulary import Symbol, Vocabulary
 from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
 from hmeg.model.noise import box_noise, image_noise
 from hmeg.weights import bundled_weights
@@ -365,12 +365,13 @@ def test_weights_bring_their_vocabulary(generator):
 
 @pytest.mark.parametrize("config", [TINY, EXTENDED])
 def test_networks_of_more_symbols_draw_them(config):
-    config = config.changed(image={"symbols": 367}, layout={"symbols": 367})
+    known = Vocabulary.open().joined(Vocabulary([Symbol(r"\smiley", "sign", box=(1.0, 0.0, 1.2), characters="☺")]))
+    config = config.changed(image={"symbols": len(known)}, layout={"symbols": len(known)})
     model = tiny_model(config)
-    model.metadata = {"vocabulary": Vocabulary.open().to_table()}
-    (sample,) = Generator(model, device="cpu")([r"\omega + W"], size=64)
-    assert sample.graph.symbols == (r"\omega", "+", "W")
-    assert sample.label()["tokens"] == [r"\omega", "+", "W"]
+    model.metadata = {"vocabulary": known.to_table()}
+    (sample,) = Generator(model, device="cpu")([r"\omega + W ☺"], size=64)
+    assert sample.graph.symbols == (r"\omega", "+", "W", r"\smiley")
+    assert sample.label()["tokens"] == [r"\omega", "+", "W", r"\smiley"]
 
 
 def test_a_single_expression_is_not_taken_apart(generator):
