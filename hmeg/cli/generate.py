@@ -333,7 +333,7 @@ def command(
                     ray_cluster.connected(ray_address, ray_actors, cpus_per_actor or 1, gpus_per_actor)
                 )
                 click.echo(str(cluster))
-                sent = ray_drawing.Weights(*read_weights(weights))
+                sent = ray_drawing.Weights(*read_weights(weights), generator.vocabulary)
                 first_batch_size = batch_size or ray_drawing.fitting_batch_size(cluster, sent, settings)
             else:
                 first_batch_size = batch_size or generator.fitting_batch_size()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 
 from ..batching import BATCHES_AHEAD
 from ..inputs import Entry, Rejection, pieces
@@ -35,18 +36,19 @@ def blocks(
     samples: int,
     batch_size: int,
     check: Callable[[SymbolGraph], None] = check_symbols,
+    known: Vocabulary | None = None,
 ) -> Iterator[Block]:
     """Everything from shard ``first_shard`` on, in order; memory is bounded by one block.
 
     entries  all expressions of the run, from the first one on
     samples  that shards before ``first_shard`` hold
-    check    as for :func:`hmeg.generation.inputs.pieces`
+    check, known  as for :func:`hmeg.generation.inputs.pieces`
 
     A block holds the tasks that the local engine sorts into batches together (:mod:`hmeg.generation.batching`), so both
     engines compute the same batches. Pixels are for the contact sheet (:mod:`hmeg.generation.overview`).
     """
     size = BATCHES_AHEAD * batch_size
-    missing = pieces(entries, settings.count, first_shard * settings.shard_size, check)
+    missing = pieces(entries, settings.count, first_shard * settings.shard_size, check, known)
     for shard, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
         tasks: list[Task] = []
         rejections: list[Rejection] = []

@@ -8,11 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import hmeg
-from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.image_sets.sample import Sample
 
 from ..batching import power_of_two_within
@@ -20,6 +21,8 @@ from ..engine import check_for
 from ..inputs import Entry
 from ..manifest import Settings
 from ..run import Run
+from ..skipping import Check
+from ..tasks import check_symbols
 from .actor import Drawer, DrawnBlock, Recipe, loaded, packed, unpacked
 from .attempts import MOST, Attempts
 from .blocks import Block, blocks
@@ -34,10 +37,17 @@ THREADS_SECONDS = 30  # they take a fraction of a second, if nothing is stuck
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights to be sent: the name of their file and its content."""
+    """Weights to be sent: the name of their file and its content; which symbols they know."""
 
     file: str
     content: bytes
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.crohme)
+
+    def check_for(self, run: Run) -> Check:
+        """As :func:`hmeg.generation.engine.check_for`, fit to be sent."""
+        name = run.settings.weights.rsplit("@", 1)[0]
+        knowing = partial(check_symbols, known=self.vocabulary, who=f"weights {name!r}")
+        return check_for(run.format.check, knowing)
 
 
 def draw(
@@ -60,7 +70,7 @@ def draw(
     """
     if not run.manifest.complete:
         recipe = _recipe(cluster, weights, run.settings, batch_size, cuda_graphs)
-        results = _results(cluster, weights, recipe, read, run.next_shard, run.written, run.format.check)
+        results = _results(cluster, weights, recipe, read, run.next_shard, run.written, weights.check_for(run))
         with contextlib.closing(results):  # at once, whatever happens: as long as it lives, actors draw
             for number, of_shard in itertools.groupby(results, lambda result: result.shard):
                 run.begin(number)
@@ -114,7 +124,7 @@ def _results(
     read: Callable[[], Iterable[Entry]],
     first_shard: int,
     samples: int,
-    writable: Callable[[SymbolGraph], None],
+    check: Check,
 ) -> Generator[DrawnBlock, None, None]:
     """What has become of every block, in the order of the blocks."""
     import ray
@@ -126,8 +136,10 @@ def _results(
     attempts = ray.remote(Attempts).options(num_cpus=0, label_selector=here).remote()
     _configure(ray.data.DataContext.get_current())
 
+    known = Vocabulary.open().joined(weights.vocabulary)
+
     def rows(_: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        made = blocks(read(), settings, first_shard, samples, batch_size, check_for(writable))
+        made = blocks(read(), settings, first_shard, samples, batch_size, check, known)
         return ({"block": packed(block)} for block in made)
 
     dataset = (
