@@ -5,33 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from hmeg import files
 from hmeg.files import PART
 
-from . import encoding
-from .format import Format
+from .png_format import PngFormat
 from .sample import Sample
 
-_OWN = re.compile(r"\d{6,20}\.png(\.part)?")
 
-
-class FolderFormat(Format):
+class FolderFormat(PngFormat):
     """Images appear one by one, each whole. A shard's digest is that of its images' bytes, one after the other."""
 
     default_shard = 256
+    own = re.compile(r"\d{6,20}\.png(\.part)?")
     keeps_unfinished = True
-
-    @property
-    def encode(self) -> Callable[[np.ndarray], bytes]:
-        return encoding.png
-
-    def image_name(self, index: int) -> str:
-        return f"{index:06d}.png"
 
     def begin(self, number: int) -> None:
         self._number = number
@@ -51,6 +39,3 @@ class FolderFormat(Format):
 
     def count(self) -> int:
         return sum(1 for entry in os.scandir(self.folder) if self.is_own(entry.name) and not entry.name.endswith(PART))
-
-    def is_own(self, name: str) -> bool:
-        return _OWN.fullmatch(name) is not None
