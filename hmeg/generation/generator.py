@@ -23,8 +23,9 @@ from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
+from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, as_graph, latex_of, repeated
+from .tasks import Task, latex_of, repeated
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -34,13 +35,6 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-
-
-def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
-    try:
-        return as_graph(expression)
-    except ValueError as error:
-        raise ValueError(f"expression {position}: {error}") from error
 
 
 class Generator:
@@ -125,7 +119,7 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [_usable(position, expression) for position, expression in enumerate(several)]
+        graphs = [usable(position, expression) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
@@ -135,6 +129,7 @@ class Generator:
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
         temperature: float = 1.0,
+        on_error: OnError = "raise",
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
@@ -144,16 +139,16 @@ class Generator:
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
         temperature  factor of the noise that boxes are made from, in [0, MAX_TEMPERATURE]: 1 as the weights were
                      packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
-        ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
+        on_error     what happens when an expression is reached that cannot be drawn. "raise": ``ValueError``, and the
+                     stream ends. "skip": it is left out with a :class:`hmeg.SkippedExpression` warning. A function: it
+                     is left out, and ``on_error(position, expression, error)`` is called. Others keep their index.
+        ``ValueError`` for other sizes, temperatures and words.
         """
         self.check(size, batch_size, temperature)
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = (
-            expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
-            for position, expression in enumerate(expressions)
-        )
+        tasks = tasks_of(expressions, handler_of(on_error))
         return self._stream(tasks, seed, size, batch_size, temperature)
 
     def _stream(
@@ -244,6 +239,7 @@ class Generator:
             index=task.index,
             weights=self.weights,
             line=task.line,
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:

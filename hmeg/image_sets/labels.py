@@ -6,15 +6,14 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from hmeg.graph import Relation, SymbolGraph
+from hmeg.data.relation_records import from_records
+from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
-
-from .image_files import Piece
 
 
 class NoLatex(Exception):
@@ -97,6 +96,13 @@ class Drawn(Label):
         return self._graph
 
 
+class Text(Protocol):
+    """Where something stands that can be read again, such as a :class:`hmeg.image_sets.image_files.Piece`."""
+
+    def read(self) -> bytes:
+        """The bytes; ``ValueError``, naming the place, if they cannot be read."""
+
+
 class Record(Label):
     """An object as `hmeg generate` writes it: tokens, latex, symbols, relations, boxes in pixels; any may be missing.
 
@@ -107,7 +113,7 @@ class Record(Label):
 
     __slots__ = ("_says_none", "_size", "_text", "_tokens", "place")
 
-    def __init__(self, record: dict[str, Any], text: Piece, place: str, size: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, record: dict[str, Any], text: Text, place: str, size: Callable[[], tuple[int, int]]) -> None:
         self.place, self._text, self._size = place, text, size
         tokens = record.get("tokens")
         if tokens is not None and not _is_texts(tokens):
@@ -135,11 +141,11 @@ class Record(Label):
         return self._graph_of(record, self._size()) if _has_boxes(record) else None
 
     def _graph_of(self, record: dict[str, Any], size: tuple[int, int]) -> SymbolGraph:
-        symbols, relations = record["symbols"], record.get("relations")
-        if not _is_texts(symbols) or not isinstance(relations, list):
-            raise ValueError(f"{self.place}: 'symbols' must be a list of texts, 'relations' a list")
+        symbols = record["symbols"]
+        if not _is_texts(symbols):
+            raise ValueError(f"{self.place}: 'symbols' must be a list of texts")
         try:
-            edges = tuple(Relation(int(s), int(o), str(name)) for s, o, name in relations)
+            edges = from_records(record.get("relations"))
             boxes = np.asarray(record["boxes"], dtype=np.float64) / (*size, *size)
             if not np.isfinite(boxes).all():
                 raise ValueError("a box that is not finite")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 
@@ -13,9 +11,7 @@ from .format import Format
 
 
 class PngFormat(Format):
-    """Images are PNG, named by the samples' indices; files are told apart by their names alone."""
-
-    own: ClassVar[re.Pattern[str]]  # names of our files, whole or partial
+    """Images are PNG, named by the samples' indices."""
 
     @property
     def encode(self) -> Callable[[np.ndarray], bytes]:
@@ -23,6 +19,3 @@ class PngFormat(Format):
 
     def image_name(self, index: int) -> str:
         return f"{index:06d}.png"
-
-    def is_own(self, name: str) -> bool:
-        return self.own.fullmatch(name) is not None

@@ -17,12 +17,13 @@ from .format import digest_of
 from .png_format import PngFormat
 from .sample import Sample
 
+_OWN = re.compile(r"\d{6,20}\.tar(\.part)?")
+
 
 class WebDatasetFormat(PngFormat):
     """``000000.tar``, ...: for every sample ``<index>.png``, ``.json`` (its label) and ``.txt`` (its LaTeX)."""
 
     default_shard = 1000
-    own = re.compile(r"\d{6,20}\.tar(\.part)?")
 
     def begin(self, number: int) -> None:
         self._path = self._shard(number)
@@ -50,6 +51,9 @@ class WebDatasetFormat(PngFormat):
             with contextlib.suppress(OSError):  # what is buffered may not fit on the disk
                 self._tar.fileobj.close()  # the archive's close() would write its end too
         files.partial(self._path).unlink(missing_ok=True)
+
+    def is_own(self, name: str) -> bool:
+        return _OWN.fullmatch(name) is not None
 
     def _shard(self, number: int) -> Path:
         return self.folder / f"{number:06d}.tar"

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hmeg
+from hmeg.data.relation_records import from_records
 from hmeg.devices import select_device
 from hmeg.generation import generator as module
 from hmeg.generation.generator import Generator
@@ -46,7 +47,7 @@ def test_sample_is_complete(generator):
     assert sample.weights == f"tiny@{generator.model.weights_id or sample.weights.split('@')[1]}"
     label = sample.label()
     assert label["symbols"] == list(sample.graph.symbols)
-    assert {tuple(r) for r in label["relations"]} == {(r.subject, r.object, r.name) for r in sample.graph.relations}
+    assert from_records(label["relations"]) == sample.graph.relations
     assert "line" not in label
 
 
@@ -161,6 +162,35 @@ def test_stream_of_expressions(generator):
     assert third.label()["line"] == 3
     with pytest.raises(ValueError, match=r"expression 3: .*hbar"):
         next(stream)
+
+
+MIXED = ["x", r"\hbar", Task(7, parse_latex("z")), "", "y"]
+
+
+def test_stream_goes_on_after_what_cannot_be_drawn(generator):
+    """The others keep their indices, and so their images."""
+    skipped = []
+    stream = generator.stream(MIXED, size=64, on_error=lambda *told: skipped.append(told))
+    samples = list(stream)
+    assert [(s.latex, s.index) for s in samples] == [("x", 0), ("z", 7), ("y", 4)]
+    assert [(position, expression) for position, expression, _ in skipped] == [(1, r"\hbar"), (3, "")]
+    assert all(isinstance(error, ValueError) for _, _, error in skipped) and "hbar" in str(skipped[0][2])
+    (alone,) = generator.stream([Task(4, parse_latex("y"))], size=64)
+    np.testing.assert_array_equal(samples[2].array, alone.array)
+
+
+def test_stream_warns_of_what_it_skips(generator):
+    with pytest.warns(hmeg.SkippedExpression) as warned:
+        assert len(list(generator.stream(MIXED, size=64, on_error="skip"))) == 3
+    first, second = (str(one.message) for one in warned)
+    assert first.startswith(r"expression 1 ('\hbar') skipped: ") and second.startswith("expression 3 ('') skipped: ")
+
+
+def test_stream_raises_what_no_text_or_graph_is_and_unknown_words(generator):
+    with pytest.raises(TypeError, match="LaTeX text or a SymbolGraph, got NoneType"):
+        list(generator.stream(["x", None], size=64, on_error="skip"))
+    with pytest.raises(ValueError, match="on_error must be 'raise', 'skip' or a function, got 'ignore'"):
+        generator.stream(["x"], size=64, on_error="ignore")
 
 
 def test_lines_of_an_open_file_leave_their_ends_behind(generator):

@@ -20,6 +20,7 @@ from hmeg.cli.generate import command as generate
 from hmeg.evaluation.image_metrics import fitted
 from hmeg.evaluation.pairs import pair
 from hmeg.image_sets import Entry, canonical_label, open_images
+from hmeg.image_sets.formats import FORMATS
 from tests.support.tiny_model import save_tiny
 
 LATEX = ["x + 1", r"\frac{a}{b}", "x^2"]
@@ -30,12 +31,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same three samples in all forms of hmeg generate."""
     folder = tmp_path_factory.mktemp("runs")
     weights = save_tiny(folder / "tiny.safetensors")
-    for form in ("folder", "webdataset", "can", "comer"):
+    for form in FORMATS:
         arguments = ["--weights", weights, "--size", 64, "--device", "cpu", "--format", form, "--out", folder / form]
         texts = [part for latex in LATEX for part in ("--latex", latex)]
         result = CliRunner().invoke(generate, [str(a) for a in (*arguments, *texts)])
         assert result.exit_code == 0, result.output
-    return {form: folder / form for form in ("folder", "webdataset", "can", "comer")}
+    return {form: folder / form for form in FORMATS}
 
 
 def picture(path: Path, grey: int = 200) -> None:
@@ -52,7 +53,7 @@ def test_every_form_gives_the_same_images_and_labels(runs: dict[str, Path]) -> N
         assert all(np.array_equal(a, b) for a, b in zip(images, sets["folder"], strict=True))
         assert images[0].shape == (64, 64)
     assert all(entry.graph is None for entry in sets["can"].entries)
-    for entry in (*sets["folder"].entries, *sets["webdataset"].entries):
+    for entry in (entry for form in FORMATS if form not in ("can", "comer") for entry in sets[form].entries):
         assert entry.graph is not None and entry.graph.boxes is not None
         assert entry.graph.boxes.min() >= 0 and entry.graph.boxes.max() <= 1
     assert "light ink on dark paper turned round" in sets["comer"].described()
@@ -210,8 +211,12 @@ def write_record(folder: Path, **record: object) -> Path:
     return folder
 
 
-def test_boxes_are_shares_of_width_and_height(tmp_path: Path) -> None:
-    record = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
+SUP = {"subject": 0, "object": 1, "type": "Sup"}
+
+
+@pytest.mark.parametrize("relation", [SUP, [0, 1, "Sup"]], ids=["object", "list of earlier versions"])
+def test_boxes_are_shares_of_width_and_height(tmp_path: Path, relation: object) -> None:
+    record = {"symbols": ["x", "2"], "relations": [relation], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
     entry = open_images(write_record(tmp_path / "run", **record)).entries[0]
     assert entry.label == "x ^ { 2 }" and entry.graph is not None and entry.graph.boxes is not None
     np.testing.assert_allclose(entry.graph.boxes, [[0.1, 0.5, 0.5, 1], [0.5, 0, 1, 0.5]], rtol=1e-6)
@@ -231,12 +236,16 @@ def test_what_is_said_may_be_little(tmp_path: Path) -> None:
 
 
 def test_graphs_that_are_none_are_named(tmp_path: Path) -> None:
-    good = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[0, 0, 1, 1]] * 2}
+    good = {"symbols": ["x", "2"], "relations": [SUP], "boxes": [[0, 0, 1, 1]] * 2}
     for bad in (
         {"symbols": ["x", "strange"]},
         {"symbols": "x2"},
         {"relations": None},
         {"relations": [[0, 1]]},
+        {"relations": [{"subject": 0, "object": 1}]},
+        {"relations": [{**SUP, "subject": None}]},
+        {"relations": [{**SUP, "type": "Beside"}]},
+        {"relations": [3]},
         {"relations": [[0, 7, "Sup"]]},
         {"relations": [[0, float("inf"), "Sup"]]},
         {"boxes": [[0, 0, 1, 1]]},
@@ -291,3 +300,67 @@ def test_shards_that_break_off_are_refused_wherever(runs: dict[str, Path], tmp_p
             open_images(path)
     path.write_bytes(whole + bytes(tarfile.RECORDSIZE))
     assert len(open_images(path).labels) == count
+
+
+def png(grey: int) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(np.full((4, 4), grey, dtype=np.uint8)).save(target, format="PNG")
+    return target.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_names_with_dots_in_shards_are_read_as_webdataset_does(tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    label = json.dumps({"tokens": ["x"]}).encode()
+    members = {
+        **{"a/22.00.v1.png": png(200), "a/22.00.v1.json": label, "._22.00.v1.png": b"of macOS"},
+        **{"b.mask.png": png(9), "b.png": png(220), "b.note.txt": b"y"},
+    }
+    shard = write_tar(tmp_path / "dots.tar", members)
+    images = open_images(shard)
+    samples = list(webdataset.WebDataset(str(shard), shardshuffle=False).decode("l8"))
+    assert images.names == [one["__key__"] for one in samples] == ["a/22", "b"]
+    assert images.labels == ["x", "y"]
+    assert [int(image[0, 0]) for image in images] == [samples[0]["00.v1.png"][0, 0], samples[1]["png"][0, 0]]
+
+
+def test_names_whose_dots_hide_samples_are_refused_in_words(tmp_path: Path) -> None:
+    shard = write_tar(tmp_path / "dots.tar", {"a.b/22.00.v1.png": png(200), "a.b/22.01.v1.png": png(200)})
+    told = r"dots\.tar: 'a\.b/22\.00\.v1\.png' and 'a\.b/22\.01\.v1\.png' are two .* first dot; .* 'a\.b/22_00_v1\.png'"
+    with pytest.raises(ValueError, match=told):
+        open_images(shard)
+
+
+def test_parquet_files_are_read_safely(tmp_path: Path, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    images = [{"bytes": png(200), "path": None}, {"bytes": png(210), "path": "b.png"}]
+    parquet.write_table(arrow.table({"image": images, "latex": ["x^2", None]}), path)
+    opened = open_images(path)
+    assert opened.names == ["a.parquet, row 0 of group 0", "b.png"]
+    assert opened.labels == ["x ^ { 2 }", None] and opened[1][0, 0] == 210
+    for data, problem in ((None, "holds no bytes of an image"), (b"no", "is no readable image")):
+        parquet.write_table(arrow.table({"image": [{"bytes": data, "path": "b.png"}], "latex": ["x"]}), path)
+        with pytest.raises(ValueError, match=rf"a\.parquet, row 0 of group 0 {problem}"):
+            open_images(path)
+    parquet.write_table(arrow.table({"image": [png(200)]}), path)
+    with pytest.raises(ValueError, match=r"a\.parquet has no column 'image' of bytes and path"):
+        open_images(path)
+    whole = (runs["parquet"] / "train-000000.parquet").read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
+        open_images(path)
+    path.write_bytes(whole[:4] + bytes(2000) + whole[2004:])
+    with pytest.raises(ValueError, match=r"a\.parquet: row group 0 cannot be read"):
+        open_images(path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs pyarrow, which is not installed: pip install 'hmeg\[parquet\]'"):
+        open_images(runs["parquet"])

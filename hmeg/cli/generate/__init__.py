@@ -49,11 +49,16 @@ _MOST_ACTORS = 100_000
     "file_format",
     default="folder",
     show_default=True,
-    type=click.Choice(["folder", "webdataset", "can", "comer"]),
-    help="PNG files; WebDataset tar shards; what the recognisers CAN and CoMER train on.",
+    type=click.Choice(["folder", "webdataset", "parquet", "can", "comer"]),
+    help="PNG files; WebDataset tar shards; Parquet shards for Hugging Face's datasets (pip install 'hmeg[parquet]'); "
+    "what the recognisers CAN and CoMER train on.",
 )
 @click.option(
-    "--split", default="train", show_default=True, metavar="NAME", help="What can and comer call this set of samples."
+    "--split",
+    default="train",
+    show_default=True,
+    metavar="NAME",
+    help="What parquet, can and comer call these samples.",
 )
 @weights_option()
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), metavar="K", help="Samples each.")
@@ -153,6 +158,7 @@ def command(**values: Any) -> None:
     \b
     --format folder        OUT/000000.png, ...    one image a sample, named by the sample's index
     --format webdataset    OUT/000000.tar, ...    png, json (the label) and txt (LaTeX) of every sample
+    --format parquet       OUT/train-000000.parquet, ...    one row a sample: image, and the keys of its label
     --format can           OUT/train_images.pkl, OUT/train_labels.txt, OUT/words_dict.txt
     --format comer         OUT/data.zip, OUT/dictionary.txt
 
