@@ -157,7 +157,7 @@ class _NumberOrAuto(click.ParamType):
     "--shard-size",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, coco and yolo, else 1000]",
+    help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, coco, yolo, else 1000]",
 )
 @click.option(
     "--engine",
