@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
 from hmeg.workers import WorkerPool
 
@@ -23,7 +24,7 @@ from .encoding import varied
 from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
-from .tasks import Task
+from .tasks import Task, check_symbols
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation
@@ -60,7 +61,7 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
+        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check_for(run.format.check))
         with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
@@ -72,6 +73,19 @@ def draw(
                     on_sample(sample)
                 run.commit()
     run.finish()
+
+
+def check_for(writable: Callable[[SymbolGraph], None]) -> Callable[[SymbolGraph], None]:
+    """Raises for what the weights cannot draw, and for what the form of output has no label for.
+
+    writable  :meth:`hmeg.image_sets.format.Format.check` of the form
+    """
+
+    def check(graph: SymbolGraph) -> None:
+        check_symbols(graph)
+        writable(graph)
+
+    return check
 
 
 class Encoder:

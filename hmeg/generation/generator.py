@@ -192,8 +192,8 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
-        box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
+        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout.prior)
+        box_noises = np.concatenate([box_noise(len(t.graph), config.layout.noise_dim, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)
         predicted = self.model.layout_generator(batch, temperature * noise).cpu().numpy()
@@ -201,7 +201,7 @@ class Generator:
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
         indices = [task.index for task in tasks]
-        image_noises = image_noise(config.layout_noise_dim, config.image_size, seed, indices, self.device)
+        image_noises = image_noise(config.image.noise_dim, config.image.size, seed, indices, self.device)
         images = self._images(batch, image_noises, drawn_at, modes, native)
         arrival = self._staging.fetch(images.float())
         return lambda: [
@@ -214,17 +214,14 @@ class Generator:
     ) -> torch.Tensor:
         composition = self.model.image_model.compose(batch, boxes, modes)
         if self._decoder is not None:
-            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
-        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
-        paint = partial(self._paint, size)
-        return self._captured(size, paint, noise, *inputs) if self._captured else paint(noise, *inputs)
+            return self._decoder.runtime.decode(**composition.decoder_inputs(noise))[size]
+        paint, composed = partial(self._paint, size), composition.tensors()
+        return self._captured(size, paint, noise, *composed) if self._captured else paint(noise, *composed)
 
-    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
-        rest = iter(others)
-        in_boxes = next(rest) if self.config.box_coordinates else None
-        glyphs = next(rest) if self.config.glyph_channels else None
-        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+    def _paint(self, size: int, noise: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder, on the tensors of a composition."""
+        composition = Composition.of_tensors(self.config, composed)
+        layout = composition.upsampled(self._image_model.upsampler, noise)
         images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
         return images[size]
 
@@ -242,6 +239,7 @@ class Generator:
             index=task.index,
             weights=self.weights,
             line=task.line,
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:

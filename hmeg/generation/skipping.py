@@ -9,7 +9,7 @@ from typing import Literal
 from hmeg.graph import SymbolGraph
 from hmeg.quoting import quoted
 
-from .tasks import Task, as_graph
+from .tasks import Task, as_graph, check_symbols
 
 # Called with the position of an expression, itself, and why it cannot be drawn.
 Handler = Callable[[int, "str | SymbolGraph", ValueError], object]
@@ -20,10 +20,17 @@ class SkippedExpression(UserWarning):
     """An expression was left out, because it cannot be drawn; the message says which, where and why."""
 
 
+def drawable(expression: str | SymbolGraph) -> SymbolGraph:
+    """The graph of an expression; ``ValueError`` for one that cannot be read, or has symbols that cannot be drawn."""
+    graph = as_graph(expression)
+    check_symbols(graph)
+    return graph
+
+
 def usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
     """The graph of an expression; ``ValueError``, saying which it is, for one that cannot be drawn."""
     try:
-        return as_graph(expression)
+        return drawable(expression)
     except ValueError as error:
         raise ValueError(f"expression {position}: {error}") from error
 
@@ -44,7 +51,7 @@ def tasks_of(expressions: Iterable[str | SymbolGraph | Task], handler: Handler |
             yield expression
             continue
         try:
-            task = Task(position, usable(position, expression) if handler is None else as_graph(expression))
+            task = Task(position, usable(position, expression) if handler is None else drawable(expression))
         except ValueError as error:
             if handler is None:
                 raise

@@ -29,6 +29,7 @@ class Sample:
     seed, index  what its noise was drawn from
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
+    name     what that line calls it, in a line `name<TAB>latex`
     augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
 
     What takes a while to find out is found out once, and goes along when a sample is sent to another process.
@@ -42,6 +43,7 @@ class Sample:
     index: int
     weights: str
     line: int | None = None
+    name: str | None = None
     augment: list[dict[str, Any]] | None = None
 
     def without_pixels(self) -> Sample:
@@ -96,6 +98,8 @@ class Sample:
         }
         if self.line is not None:
             label["line"] = self.line
+        if self.name is not None:
+            label["name"] = self.name
         if self.augment is not None:
             label["augment"] = json.dumps(self.augment)
         return label

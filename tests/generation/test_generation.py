@@ -59,9 +59,9 @@ def test_image_is_what_the_model_computes(generator):
     (sample,) = generator(graph, seed=3, size=64)
     batch = GraphBatch.from_graphs([graph])
     with torch.inference_mode():
-        boxes = generator.model.layout_generator(batch, torch.from_numpy(box_noise(3, TINY.box_noise_dim, 3, 0)))
+        boxes = generator.model.layout_generator(batch, torch.from_numpy(box_noise(3, TINY.layout.noise_dim, 3, 0)))
         boxes = torch.from_numpy(upright(boxes.numpy()))
-        noise = image_noise(TINY.layout_noise_dim, 64, 3, [0])
+        noise = image_noise(TINY.image.noise_dim, 64, 3, [0])
         output = generator.model.image_model(batch, noise, boxes)
     np.testing.assert_array_equal(sample.graph.boxes, boxes.numpy())
     image = output.images[64][0, 0].numpy()
@@ -213,7 +213,7 @@ def test_size_refused(generator, size):
 
 
 def test_colour_model():
-    config = dataclasses.replace(TINY, image_channels=3)
+    config = TINY.changed(image={"channels": 3})
     (sample,) = Generator(tiny_model(config), "cpu")("x", size=32)
     assert sample.array.shape == (32, 32, 3)
     assert sample.image.mode == "RGB"
