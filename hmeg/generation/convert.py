@@ -1,4 +1,7 @@
-"""A finished run written again in another form: same images, labels and rejections."""
+"""A finished run written again in another form: same images, labels and rejections.
+
+Expressions that the other form cannot say are rejected there, as they are when a run is drawn in it.
+"""
 
 from __future__ import annotations
 
@@ -109,8 +112,15 @@ def _copy(source: Path, manifest: Manifest, run: Run, progress: Callable[[int], 
             begun = False
         if not begun:
             run.begin(number)
-        for _, label, place in samples:
-            run.write(*_sample(image, label, place, run))
+        for index, label, place in samples:
+            sample, encoded = _sample(image, label, place, run)
+            try:
+                run.format.check(sample.graph)
+            except ValueError as error:  # one that this form cannot say does not end the run
+                line = index // run.settings.count + 1 if sample.line is None else sample.line
+                run.reject(line, sample.latex or "", str(error))
+            else:
+                run.write(sample, encoded)
             progress(1)
         run.commit()
         begun = False

@@ -12,8 +12,9 @@ from typing import Any, TextIO
 
 from hmeg import files
 from hmeg.files import PART
-from hmeg.graph.vocabulary import SYMBOL_LABELS, symbol_id
+from hmeg.graph import SymbolGraph
 
+from .detection import boxes_of, check_symbols, classes_of, labels_of
 from .folder_reader import LABELS
 from .folder_writer import FolderFormat
 from .image_files import size_of
@@ -23,12 +24,16 @@ class CocoFormat(FolderFormat):
     """``<split>/000000.png``, ... and, when the run is finished, ``annotations/instances_<split>.json``.
 
     A category is a symbol, with its number in the vocabulary, from 1 on, as id. Boxes are x, y, width, height in
-    pixels; one without area, of a symbol of which the image shows nothing, is left out.
+    pixels.
     """
 
     @property
     def place(self) -> str:
         return f"{self.split}/"
+
+    @staticmethod
+    def check(graph: SymbolGraph) -> None:
+        check_symbols(graph)
 
     @property
     def annotations(self) -> Path:
@@ -46,7 +51,8 @@ class CocoFormat(FolderFormat):
         return self._is_image(name) or name.removesuffix(PART) == f"annotations/{self.annotations.name}"
 
     def _write_annotations(self, path: Path) -> None:
-        categories = [{"id": symbol_id(name), "name": name, "supercategory": "symbol"} for name in SYMBOL_LABELS]
+        names = classes_of(self.folder / LABELS)
+        categories = [{"id": i, "name": name, "supercategory": "symbol"} for i, name in enumerate(names, 1)]
         info = {"description": "handwritten mathematics, drawn by hmeg"}
         with path.open("w", encoding="ascii") as file:
             file.write(f'{{"info": {json.dumps(info)},\n"licenses": [],\n"categories": {json.dumps(categories)},\n')
@@ -70,15 +76,13 @@ class CocoFormat(FolderFormat):
     def _boxes(self) -> Iterator[dict[str, Any]]:
         number = 0
         for label in self._labels():
-            for symbol, (x0, y0, x1, y1) in zip(label["symbols"], label["boxes"], strict=True):
+            for symbol, x0, y0, x1, y1 in boxes_of(label):
                 width, height = round(x1 - x0, 2), round(y1 - y0, 2)
-                if width <= 0 or height <= 0:
-                    continue
                 number += 1  # from 1 on: COCO's evaluation takes 0 for no box
                 yield {
                     "id": number,
                     "image_id": label["index"],
-                    "category_id": symbol_id(symbol),
+                    "category_id": symbol,
                     "bbox": [x0, y0, width, height],
                     "area": round(width * height, 4),
                     "iscrowd": 0,
@@ -86,9 +90,7 @@ class CocoFormat(FolderFormat):
                 }
 
     def _labels(self) -> Iterator[dict[str, Any]]:
-        with (self.folder / LABELS).open("rb") as labels:
-            for line in labels:
-                yield json.loads(line)
+        return labels_of(self.folder / LABELS)
 
 
 def _write_list(file: TextIO, key: str, values: Iterator[dict[str, Any]]) -> None:

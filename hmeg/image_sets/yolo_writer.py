@@ -12,27 +12,31 @@ import yaml
 
 from hmeg import files
 from hmeg.files import PART
-from hmeg.graph.vocabulary import SYMBOL_LABELS
+from hmeg.graph import SymbolGraph
 
+from .detection import Box, boxes_of, check_symbols, classes_of
+from .folder_reader import LABELS
 from .folder_writer import FolderFormat
 from .image_files import size_of
 from .sample import Sample
 
 SETTINGS = "data.yaml"
-_CLASSES = {label: number for number, label in enumerate(SYMBOL_LABELS)}
 
 
 class YoloFormat(FolderFormat):
     """``images/<split>/000000.png`` and ``labels/<split>/000000.txt``, ...; when the run is finished, ``data.yaml``.
 
     A line of a text is ``class x y width height``: the symbol's number in the vocabulary, from 0 on, and centre and
-    size of its box as shares of the image. A box without area, of a symbol of which the image shows nothing, is left
-    out.
+    size of its box as shares of the image.
     """
 
     @property
     def place(self) -> str:
         return f"images/{self.split}/"
+
+    @staticmethod
+    def check(graph: SymbolGraph) -> None:
+        check_symbols(graph)
 
     def folders(self) -> list[Path]:
         return [
@@ -42,7 +46,7 @@ class YoloFormat(FolderFormat):
 
     def write(self, sample: Sample, label: dict[str, Any], encoded: bytes) -> None:
         size = size_of(encoded, label["image"])
-        boxes = "".join(_lines(label["symbols"], label["boxes"], size))
+        boxes = "".join(_line(box, size) for box in boxes_of(label))
         files.write_whole(self.folder / self._text(self.image_name(sample.index)), boxes.encode("ascii"))
         super().write(sample, label, encoded)  # last: an image always has its boxes
 
@@ -50,7 +54,7 @@ class YoloFormat(FolderFormat):
         content = (
             f"# Written by hmeg, which knows one split: for val, name a folder of images that are not trained on.\n"
             f"train: {self.place[:-1]}\nval: {self.place[:-1]}\n"
-        ) + yaml.safe_dump({"names": dict(enumerate(SYMBOL_LABELS))}, sort_keys=False)
+        ) + yaml.safe_dump({"names": dict(enumerate(classes_of(self.folder / LABELS)))}, sort_keys=False)
         files.write_whole(self.folder / SETTINGS, content.encode("ascii"))
         return [self.folder / SETTINGS]
 
@@ -64,12 +68,8 @@ class YoloFormat(FolderFormat):
         return f"labels/{self.split}/{Path(image).stem}.txt"
 
 
-def _lines(symbols: list[str], boxes: list[list[float]], size: tuple[int, int]) -> list[str]:
+def _line(box: Box, size: tuple[int, int]) -> str:
+    symbol, x0, y0, x1, y1 = box
     width, height = size
-    lines = []
-    for symbol, (x0, y0, x1, y1) in zip(symbols, boxes, strict=True):
-        if x1 <= x0 or y1 <= y0:
-            continue
-        shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-        lines.append(" ".join([str(_CLASSES[symbol]), *(f"{share:.6f}" for share in shares)]) + "\n")
-    return lines
+    shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    return " ".join([str(symbol - 1), *(f"{share:.6f}" for share in shares)]) + "\n"

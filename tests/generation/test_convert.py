@@ -19,6 +19,7 @@ from hmeg.generation.convert import convert, converted_settings, finished_run
 from hmeg.generation.manifest import Manifest
 from hmeg.generation.run import Run
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.image_sets import open_images
 from hmeg.image_sets.encoding import png
 from hmeg.image_sets.formats import FORMATS
@@ -33,7 +34,14 @@ def drawn(index, colour=False):
     latex = EXPRESSIONS[index % 4]
     graph = parse_latex(latex)
     boxes = np.arange(4 * len(graph), dtype=np.float64).reshape(-1, 4)
-    changes = {"graph": graph, "latex": latex, "boxes": boxes, "seed": 2**64 - 1, "line": index + 1}
+    changes = {
+        "graph": graph,
+        "latex": latex,
+        "boxes": boxes,
+        "seed": 2**64 - 1,
+        "line": index + 1,
+        "name": f"n{index}",
+    }
     return dataclasses.replace(sample(index, colour=colour), augment=[{"fit": {"scale": 1}}], **changes)
 
 
@@ -132,6 +140,26 @@ def test_labels_of_earlier_versions(runs, tmp_path):
     assert open_images(old).labels == open_images(runs["folder"]).labels
     assert run_command(old, "coco", tmp_path / "out").exit_code == 0
     assert_same(contents(tmp_path / "out"), contents(runs["coco"]))
+
+
+def test_what_a_form_cannot_say_is_rejected_there(tmp_path):
+    """Symbols beyond CROHME's: recognisers have no token for them, detectors then have all classes of the table."""
+    samples = [drawn(0), dataclasses.replace(drawn(1), graph=parse_latex(r"\hbar"), boxes=np.array([[1.0, 2, 9, 8]]))]
+    with Run(tmp_path / "run", settings("folder")) as run:
+        run.begin(0)
+        for one in samples:
+            run.write(one, run.format.encode(one.array))
+        run.commit()
+        run.finish()
+    assert run_command(tmp_path / "run", "can", tmp_path / "can").exit_code == 0
+    (rejected,) = [json.loads(line) for line in (tmp_path / "can" / "rejected.jsonl").read_text().splitlines()]
+    assert rejected["line"] == 2 and "no token \\hbar" in rejected["reason"]
+    assert open_images(tmp_path / "can").labels == ["x + 1"]
+    assert run_command(tmp_path / "run", "coco", tmp_path / "coco").exit_code == 0
+    told = json.loads((tmp_path / "coco" / "annotations" / "instances_train.json").read_text())
+    names = {one["id"]: one["name"] for one in told["categories"]}
+    assert tuple(names.values()) == Vocabulary.open().names
+    assert [names[one["category_id"]] for one in told["annotations"]] == ["x", "+", "1", r"\hbar"]
 
 
 def test_split_and_shard_size(runs, tmp_path):
