@@ -80,8 +80,9 @@ def job(tmp_path_factory):
 def contents(folder):
     """All files by name; those that tell how long it took only as present."""
     return {
-        path.name: b"" if path.name in ("timing.jsonl", "report.html") else path.read_bytes()
-        for path in folder.iterdir()
+        path.relative_to(folder).as_posix(): b"" if path.name in ("timing.jsonl", "report.html") else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
