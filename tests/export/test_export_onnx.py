@@ -66,6 +66,7 @@ FILES = [(kind, part, "fp32") for kind in CONFIGS for part in ("decoder", "full"
 every_file = pytest.mark.parametrize(("kind", "part", "precision"), FILES, ids=["-".join(file) for file in FILES])
 
 
+@pytest.mark.slow
 @every_file
 def test_a_valid_file_of_operators_that_tensorrt_reads(exported, kind, part, precision):
     model = onnx.load(exported(kind, part, precision))
@@ -107,6 +108,7 @@ def types_in(model):
     return {name: words[kind] for name, kind in found.items()}
 
 
+@pytest.mark.slow
 @every_file
 def test_it_says_what_it_is_and_nothing_of_where_it_was_made(exported, kind, part, precision):
     path = exported(kind, part, precision)
