@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+# What tests of these backends take (see targets.py); Triton is slow where it is interpreted.
+BACKEND_MARKERS = {"emulated": "compiler", "triton": "gpu" if torch.cuda.is_available() else "slow", "cuda": "gpu"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by the backend they run on, and those that open a browser."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+            marker = BACKEND_MARKERS.get(str(backend).partition("-")[0])
+            if marker is not None:
+                item.add_marker(marker)
+            if "browser" in item.fixturenames:
+                item.add_marker("browser")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder ``shared`` beside the repository; tests that need it are skipped where it is absent."""

@@ -54,6 +54,7 @@ def test_refused_files_are_listed_with_a_reason(source: Path, tmp_path: Path) ->
     assert all("\n" not in str(r["reason"]) and r["reason"] for r in refused)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     prepare(source, whole, workers=1)
@@ -70,6 +71,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) ->
     assert sorted(p.name for p in (cut / "images").iterdir()) == sorted(p.name for p in (whole / "images").iterdir())
 
 
+@pytest.mark.slow
 def test_archive_and_folder_give_the_same(source: Path, tmp_path: Path) -> None:
     archive = tmp_path / "ink.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:

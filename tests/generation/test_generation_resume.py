@@ -117,6 +117,7 @@ main(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_file_that_cannot_grow(start, job, tmp_path):
     """The system refuses to write: one line of error, finished shards stay, and the same command goes on later."""
     options = [str(o) for o in [*job, "--format", "can", "--size", 64, "--count", 20]]
@@ -142,6 +143,7 @@ def test_file_that_cannot_grow(start, job, tmp_path):
     assert contents(out) == wanted
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_written(start, job, tmp_path):
     options = [str(o) for o in job]
     if os.geteuid() == 0:

@@ -18,16 +18,7 @@ from hmeg.graph.latex_source import MAX_NESTING, MAX_SYMBOLS
 from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.tree import same_graph
 from hmeg.graph.vocabulary import SYMBOL_LABELS
-
-
-def edges(text: str, **options: bool) -> str:
-    """The graph in one line: relations as ``subject Relation object``, repeated symbols numbered."""
-    graph = parse_latex(text, **options)
-    names = [
-        label if graph.symbols.count(label) == 1 else f"{label}{graph.symbols[: i + 1].count(label)}"
-        for i, label in enumerate(graph.symbols)
-    ]
-    return ", ".join(f"{names[r.subject]} {r.name} {names[r.object]}" for r in graph.relations)
+from tests.support.graph_text import edges
 
 
 @pytest.mark.parametrize("label", [label for label in SYMBOL_LABELS if label != r"\sqrt"])
