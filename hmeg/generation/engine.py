@@ -25,6 +25,7 @@ from .encoding import varied
 from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
+from .skipping import Check
 from .tasks import Task, check_symbols
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check_for(run.format.check))
+        check = check_for(run.format.check, generator.check_graph)
+        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check, generator.readable)
         with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
@@ -76,14 +78,15 @@ def draw(
     run.finish()
 
 
-def check_for(writable: Callable[[SymbolGraph], None]) -> Callable[[SymbolGraph], None]:
+def check_for(writable: Check, drawable: Check = check_symbols) -> Check:
     """Raises for what the weights cannot draw, and for what the form of output has no label for.
 
     writable  :meth:`hmeg.image_sets.format.Format.check` of the form
+    drawable  :meth:`hmeg.generation.generator.Generator.check_graph` of the weights
     """
 
     def check(graph: SymbolGraph) -> None:
-        check_symbols(graph)
+        drawable(graph)
         writable(graph)
 
     return check

@@ -11,6 +11,7 @@ import torch
 
 from hmeg.devices import select_device
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
@@ -25,7 +26,7 @@ from .decoder_file import TORCH, DecoderFile
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
 from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, latex_of, repeated
+from .tasks import Task, check_symbols, latex_of, repeated, vocabulary_of
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -73,7 +74,13 @@ class Generator:
         self.config = model.config
         self.metadata = dict(model.metadata)
         id_of_weights = model.weights_id or weights_id(model)
-        self.weights = f"{name}@{id_of_weights}"
+        self.name, self.weights = name, f"{name}@{id_of_weights}"
+        self.vocabulary = vocabulary_of(self.metadata)
+        self.readable = Vocabulary.open().joined(self.vocabulary)
+        if len(self.vocabulary) > min(self.config.layout.symbols, self.config.image.symbols):
+            raise ValueError(
+                f"weights {name!r} have a vocabulary of {len(self.vocabulary)} symbols, and networks of fewer"
+            )
         self.cuda_graphs = cuda_graphs
         self._decoder = decoder
         self._prepare_device()
@@ -94,6 +101,10 @@ class Generator:
         on_gpu = self.device.type == "cuda" and self._decoder is None
         self._staging: Staging = PinnedStaging(self.device) if on_gpu else HostStaging()
         self._captured = Captured(CudaGraphs(self.device)) if on_gpu and self.cuda_graphs else None
+
+    def check_graph(self, graph: SymbolGraph) -> None:
+        """``ValueError``, naming them, for symbols that these weights do not know."""
+        check_symbols(graph, self.vocabulary, f"weights {self.name!r}")
 
     def __repr__(self) -> str:
         return f"Generator({self.weights}, device={str(self.device)!r})"
@@ -119,7 +130,9 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [usable(position, expression) for position, expression in enumerate(several)]
+        graphs = [
+            usable(position, expression, self.check_graph, self.readable) for position, expression in enumerate(several)
+        ]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
@@ -148,7 +161,7 @@ class Generator:
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = tasks_of(expressions, handler_of(on_error))
+        tasks = tasks_of(expressions, handler_of(on_error), self.check_graph, self.readable)
         return self._stream(tasks, seed, size, batch_size, temperature)
 
     def _stream(
@@ -192,7 +205,7 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout.prior)
+        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout.prior, vocabulary=self.vocabulary)
         box_noises = np.concatenate([box_noise(len(t.graph), config.layout.noise_dim, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)

@@ -51,7 +51,7 @@ def test_tasks_and_refusals_apart():
 
 def test_finished_expressions_are_not_parsed_again(monkeypatch):
     parsed = []
-    monkeypatch.setattr("hmeg.generation.inputs.as_graph", lambda text: parsed.append(text) or parse_latex("x"))
+    monkeypatch.setattr("hmeg.generation.inputs.as_graph", lambda text, _: parsed.append(text) or parse_latex("x"))
     assert len(list(pieces([Entry(i, str(i)) for i in range(10)], 3, start=13))) == 17
     assert parsed == [str(i) for i in range(4, 10)]
 

@@ -360,6 +360,7 @@ def expressions(draw: st.DrawFn) -> tuple[str, SymbolGraph]:
     return text, SymbolGraph(tuple(symbols), tuple(relations))
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(expressions())
 def test_random_expressions(expression):
@@ -375,7 +376,9 @@ def test_random_expressions(expression):
 
 PIECES = r"""
 x 2 { } ^ _ ' \frac \sqrt [ ] \left( \right) \left \right \sum \int \lim \limits \over \mathrm & \\ \foo W $ \, | - .
-\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace
+\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace \hat \overbrace \overset \underset \textcircled \binom \atop
+\not \begin{matrix} \end{matrix} \begin{cases} \end{cases} \substack \mathop \mathbb \xrightarrow \max \nolimits ² °
+\pmod{n} =
 """
 
 
@@ -395,6 +398,7 @@ def test_any_sequence_of_pieces_gives_a_graph_or_a_latex_error(pieces):
         assert text[outcome.position :].startswith(outcome.piece)
     else:
         assert len(outcome) == len(outcome.relations) + 1
+        assert parse_latex(to_latex(baseline_from(outcome))) == outcome
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -43,6 +43,13 @@ _MOST_ACTORS = 100_000
     metavar="N",
     help="N random expressions with CROHME's statistics.",
 )
+@click.option(
+    "--grammar",
+    type=click.Choice(["crohme", "open"]),
+    default="crohme",
+    show_default=True,
+    help="For --random: CROHME's symbols as often as people use them, or all symbols that the weights know.",
+)
 @click.option("--out", required=True, type=Output(path_type=Path), help="Folder to write to; made if missing.")
 @click.option(
     "--format",
