@@ -42,7 +42,7 @@ def run(suites: list[str], selection: str | None) -> list[dict[str, Any]]:
                    *(str(HERE / file_of(suite)) for suite in suites)]  # fmt: skip
         if selection:
             command += ["-k", selection]
-        # A pytest around this one (tests/test_bench.py) must not leave its mark on it.
+        # A pytest around this one (tests/project/test_bench.py) must not leave its mark on it.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         status = subprocess.run(command, cwd=HERE.parent, env=environment).returncode
         if status or not report.exists():

@@ -23,9 +23,9 @@ from hmeg.export.onnx_export import export_onnx
 from hmeg.export.runtime import Runtime, load_runtime
 from hmeg.export.trt.build import build_engine
 from hmeg.export.trt.library import require_tensorrt
-from hmeg.generation.loading import load_model
 from hmeg.model import BASE, HMEG
 from hmeg.model.composition import Composition
+from hmeg.weights import load_model
 
 from .measure import Case, measure
 from .published_road import refined
@@ -55,7 +55,7 @@ class PublishedDecoder(nn.Module):
         self.upsampler, self.decoder = made.image_model.upsampler, made.image_model.decoder
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
-        composition = Composition.of_layout(self.config, layout, glyphs)
+        composition = Composition.of_decoder_inputs(self.config, layout, glyphs)
         return tuple(refined(self.decoder, composition.upsampled(self.upsampler, noise)).values())
 
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.can.config import CanConfig
-from hmeg.evaluation.can.model import CAN, EOS
-from hmeg.evaluation.can.preparation import Preparation
-from hmeg.evaluation.can.recogniser import Recogniser
-from hmeg.evaluation.can.words import default_words
+from hmeg.recognition.config import CanConfig
+from hmeg.recognition.model import CAN, EOS
+from hmeg.recognition.preparation import Preparation
+from hmeg.recognition.recogniser import Recogniser
+from hmeg.recognition.words import default_words
 
 from .measure import Case, measure
 from .published_recogniser import read_one

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hmeg import ops
 from hmeg.model import upsampling
-from hmeg.ops.weights import MaskWeights, TripleWeights
+from hmeg.reference.weights import MaskWeights, TripleWeights
 
 
 def box_soft_mask(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmeg.evaluation.can.decoder import position_code
-from hmeg.evaluation.can.model import CAN, EOS, SOS
+from hmeg.recognition.decoder import position_code
+from hmeg.recognition.model import CAN, EOS, SOS
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Images as the published implementation makes them: one expression at a time, eager, every tensor materialised.
 
 Textbook PyTorch on the weights of our modules, written from the paper and from what the published networks are known to
-compute (tests/test_parity.py holds our modules to their numbers). What the published code computes and nothing reads
-(a second mask network, an all-zero first feature map) is left out, in its favour.
+compute (tests/model/test_parity.py holds our modules to their numbers). What the published code computes and nothing
+reads (a second mask network, an all-zero first feature map) is left out, in its favour.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hmeg.graph import GraphBatch
 from hmeg.graph.latex import parse_latex
 from hmeg.model import HMEG
 from hmeg.model.decoder import ImageDecoder
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder
@@ -61,7 +61,7 @@ def soft_masks(refiner: MaskRefiner, boxes: Tensor) -> Tensor:
 
 
 def front_end(model: HMEG, graph: GraphBatch, noise: Tensor) -> Tensor:
-    """Graphs and noise (V, box_noise_dim) to the composed layout (N, C, 64, 64)."""
+    """Graphs and noise (V, layout.noise_dim) to the composed layout (N, C, 64, 64)."""
     return layout_of(model, graph, boxes_of(model.layout_generator, graph, noise))
 
 
@@ -102,8 +102,8 @@ def refined(decoder: ImageDecoder, layout: Tensor) -> dict[int, Tensor]:
 def draw(model: HMEG, text: str, path: Path, image_noise: Tensor) -> None:
     """One expression from LaTeX to a PNG file in colour."""
     graph = GraphBatch.from_graphs([parse_latex(text)])
-    layout = front_end(model, graph, torch.randn(len(graph.symbols), model.config.box_noise_dim))
-    image = images(model, layout, image_noise)[model.config.image_size][0]
+    layout = front_end(model, graph, torch.randn(len(graph.symbols), model.config.layout.noise_dim))
+    image = images(model, layout, image_noise)[model.config.image.size][0]
     image = (image - image.min()) / (image.max() - image.min()) * 255
     pixels = image.round().to(torch.uint8).permute(1, 2, 0).numpy()
     encoded = io.BytesIO()

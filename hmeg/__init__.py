@@ -18,22 +18,25 @@ if TYPE_CHECKING:
     from hmeg import backends, ops
     from hmeg.generation.generator import Generator
     from hmeg.generation.loading import load
-    from hmeg.generation.sample import Sample
+    from hmeg.generation.skipping import SkippedExpression
     from hmeg.graph.latex import parse_latex
-    from hmeg.graph.symbol_graph import GraphBatch, Relation, SymbolGraph
+    from hmeg.graph.symbol_graph import Relation, SymbolGraph
+    from hmeg.image_sets.sample import Sample
     from hmeg.model.config import ModelConfig
-    from hmeg.model.generator import HMEG
+    from hmeg.model.graph_batch import GraphBatch
+    from hmeg.model.hmeg import HMEG
 
 __version__ = "0.1.0"
 
 # public name -> the module it lives in; a module stands for itself
 _HOMES = {
     "Generator": "hmeg.generation.generator",
-    "GraphBatch": "hmeg.graph.symbol_graph",
-    "HMEG": "hmeg.model.generator",
+    "GraphBatch": "hmeg.model.graph_batch",
+    "HMEG": "hmeg.model.hmeg",
     "ModelConfig": "hmeg.model.config",
     "Relation": "hmeg.graph.symbol_graph",
-    "Sample": "hmeg.generation.sample",
+    "Sample": "hmeg.image_sets.sample",
+    "SkippedExpression": "hmeg.generation.skipping",
     "SymbolGraph": "hmeg.graph.symbol_graph",
     "backends": "hmeg.backends",
     "load": "hmeg.generation.loading",
@@ -48,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "Relation",
     "Sample",
+    "SkippedExpression",
     "SymbolGraph",
     "__version__",
     "backends",

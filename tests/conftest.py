@@ -23,9 +23,8 @@ if not torch.cuda.is_available():
     # Sizes of arrays and indices are checked at every call of native code; on a GPU that would wait for the device.
     os.environ.setdefault("HMEG_DEBUG", "1")
 
-from targets import Target, target
-
 from hmeg import backends
+from tests.support.targets import Target, target
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -44,7 +43,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set of eight expressions, x^2 and 1+a in turn; not to be changed."""
-    from training_data import prepared
+    from tests.support.training_data import prepared
 
     return prepared(tmp_path_factory.mktemp("prepared"), copies=4)
 
@@ -82,7 +81,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Target]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium without a window (see browser.py)."""
-    from tests.browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as started:
         yield started

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hmeg import reference
-from hmeg.ops.weights import MaskWeights, TripleWeights
 from hmeg.reference.triple_message import edge_activations, pool
+from hmeg.reference.weights import MaskWeights, TripleWeights
 
 from .base import Backend
 from .edges import check_edges, sign_words

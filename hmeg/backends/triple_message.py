@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hmeg.ops.weights import TripleWeights
+from hmeg.reference.weights import TripleWeights
 
 from .base import accumulator
 from .edges import check_edges

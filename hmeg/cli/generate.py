@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from hmeg.cli.errors import described
 from hmeg.cli.parameters import Number, Output, temperature_option
-from hmeg.generation.augmentation.plan import NONE, chosen, varying
+from hmeg.generation.augmentation.loading import varying
+from hmeg.generation.augmentation.plan import NONE, chosen
 from hmeg.quoting import quoted
 
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
     from hmeg.generation.run import Run
-    from hmeg.generation.sample import Sample
+    from hmeg.image_sets.sample import Sample
 
 _SHOWN_REJECTIONS = 5
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # always images/s, never s/image
@@ -70,11 +71,16 @@ class _NumberOrAuto(click.ParamType):
     "file_format",
     default="folder",
     show_default=True,
-    type=click.Choice(["folder", "webdataset", "can", "comer"]),
-    help="PNG files; WebDataset tar shards; what the recognisers CAN and CoMER train on.",
+    type=click.Choice(["folder", "webdataset", "parquet", "can", "comer"]),
+    help="PNG files; WebDataset tar shards; Parquet shards for Hugging Face's datasets (pip install 'hmeg[parquet]'); "
+    "what the recognisers CAN and CoMER train on.",
 )
 @click.option(
-    "--split", default="train", show_default=True, metavar="NAME", help="What can and comer call this set of samples."
+    "--split",
+    default="train",
+    show_default=True,
+    metavar="NAME",
+    help="What parquet, can and comer call these samples.",
 )
 @click.option(
     "--weights",
@@ -213,6 +219,7 @@ def command(
     \b
     --format folder        OUT/000000.png, ...    one image a sample, named by the sample's index
     --format webdataset    OUT/000000.tar, ...    png, json (the label) and txt (LaTeX) of every sample
+    --format parquet       OUT/train-000000.parquet, ...    one row a sample: image, and the keys of its label
     --format can           OUT/train_images.pkl, OUT/train_labels.txt, OUT/words_dict.txt
     --format comer         OUT/data.zip, OUT/dictionary.txt
 
@@ -257,12 +264,13 @@ def command(
     from hmeg.export.errors import Unavailable
     from hmeg.generation import inputs
     from hmeg.generation.engine import WorkerDiedError, default_workers, draw
-    from hmeg.generation.formats import FORMATS
-    from hmeg.generation.loading import load, read_weights
+    from hmeg.generation.loading import load
     from hmeg.generation.manifest import Settings
     from hmeg.generation.ray_engine import cluster as ray_cluster
     from hmeg.generation.ray_engine import drawing as ray_drawing
     from hmeg.generation.run import STANDARD_INPUT, Run
+    from hmeg.image_sets.formats import FORMATS
+    from hmeg.weights import read_weights
 
     try:
         with contextlib.ExitStack() as stack:
@@ -293,7 +301,7 @@ def command(
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
             generator.check(size, batch_size or 1, temperature)  # before anything is overwritten
-            augment = _checked_augment(augment, size, generator.config.image_channels)
+            augment = _checked_augment(augment, size, generator.config.image.channels)
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
                 weights=generator.weights,

@@ -64,8 +64,8 @@ def _build() -> dict[str, Any]:
 
 
 def _weights() -> dict[str, dict[str, Any]]:
-    from hmeg.generation.loading import SUFFIX, bundled_weights
     from hmeg.model.checkpoint import load_weights
+    from hmeg.weights import SUFFIX, bundled_weights
 
     found: dict[str, dict[str, Any]] = {}
     for name in bundled_weights():

@@ -9,14 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from hmeg.generation.manifest import HOTTEST
+from hmeg.generation.limits import MAX_TEMPERATURE
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def temperature_option(help_text: str) -> Callable[[_Command], _Command]:
     """``--temperature``, of layouts."""
-    return click.option("--temperature", default=1.0, show_default=True, type=Number(0, HOTTEST), help=help_text)
+    return click.option(
+        "--temperature", default=1.0, show_default=True, type=Number(0, MAX_TEMPERATURE), help=help_text
+    )
 
 
 class Output(click.Path):

@@ -12,8 +12,8 @@ import click
 
 from hmeg.cli.errors import described
 from hmeg.cli.parameters import Output, temperature_option
-from hmeg.evaluation.can.settings import CanTrainingConfig
 from hmeg.quoting import quoted
+from hmeg.recognition.settings import CanTrainingConfig
 from hmeg.training.settings import (
     ClassifierTrainingConfig,
     ImageTrainingConfig,
@@ -204,7 +204,7 @@ def can(data: tuple[str, ...], out: Path, config: Path | None, resume: bool, **s
     OUT/last.pt  the weights at the end, for `hmeg evaluate recognition`
     OUT/best.pt  with --validation: those that read the most of it without an error
     """
-    from hmeg.evaluation.can.trainer import CanTrainer
+    from hmeg.recognition.trainer import CanTrainer
 
     _run(
         lambda resolved: CanTrainer(data, out, resolved, resume),

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmeg.graph import SymbolGraph
-
-from .can.batches import stack_images
-from .can.model import REDUCTION
-from .can.recogniser import Recogniser
-from .recogniser import SymbolRecogniser, cut_windows, windows_of
+from hmeg.model.symbol_classifier import SymbolClassifier, cut_windows, windows_of
+from hmeg.recognition.batches import stack_images
+from hmeg.recognition.model import REDUCTION
+from hmeg.recognition.recogniser import Recogniser
 
 _BATCH = 32
 _READING_SIDE = 128  # pixels: a symbol of a prepared image is then about as large as the recogniser's 32
@@ -34,7 +33,7 @@ class Extractor:
     compute: Callable[[Tensor], Tensor]
 
 
-def symbol_features(recogniser: SymbolRecogniser) -> Extractor:
+def symbol_features(recogniser: SymbolClassifier) -> Extractor:
     """The convolutions of the symbol recogniser over whole images, 192 features.
 
     Images are brought to 128 x 128, where symbols are about as large as those it was trained on; of each of its 96
@@ -80,7 +79,7 @@ def features_of(pixels: np.ndarray, compute: Callable[[Tensor], Tensor], device:
 
 @torch.no_grad()
 def symbol_crops(
-    recogniser: SymbolRecogniser, pixels: np.ndarray, graphs: Sequence[SymbolGraph]
+    recogniser: SymbolClassifier, pixels: np.ndarray, graphs: Sequence[SymbolGraph]
 ) -> tuple[Tensor, Tensor]:
     """Of every symbol, cut out at its box: features (V, 384) and logits of the 101 classes (V, 101), float64.
 

@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from hmeg.graph import SymbolGraph
+from hmeg.image_sets import ImageSet
+from hmeg.model.symbol_classifier import bundled_classifier
 from hmeg.streams import Purpose, stream
 
 from .distances import frechet_distance, inception_score, kernel_distance
 from .features import Extractor, features_of, symbol_crops, symbol_features
 from .geometry_score import LANDMARKS, geometry_score, mean_relative_living_times
-from .image_sets import ImageSet
 from .inception import FEATURES, HOW_TO_GET, INCEPTION_2015, Inception
 from .pairs import Pairs, pair
-from .recogniser import bundled_recogniser
 from .sliced_wasserstein import MOST_IMAGES, sliced_wasserstein
 
 LOWER, HIGHER = "lower is closer", "higher is better"
@@ -175,7 +175,7 @@ class _Measurement:
         self, real: _Loaded, generated: _Loaded, settings: ImageSettings, tell: Callable[[str], object]
     ) -> None:
         self.real, self.generated, self.settings, self.tell = real, generated, settings, tell
-        self.recogniser = copy.deepcopy(bundled_recogniser()).to(settings.device)
+        self.recogniser = copy.deepcopy(bundled_classifier()).to(settings.device)
         order = stream(settings.seed, 2, Purpose.EVALUATION).permutation(len(real.pixels))
         half = len(order) // 2
         self.halves = np.sort(order[:half]), np.sort(order[half : 2 * half])

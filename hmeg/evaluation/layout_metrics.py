@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hmeg.generation.display import upright
-from hmeg.generation.noise import box_noise
-from hmeg.graph import GraphBatch, SymbolGraph
+from hmeg.graph import SymbolGraph
 from hmeg.graph.vocabulary import RELATIONS
+from hmeg.model.box_iou import box_iou
 from hmeg.model.config import ModelConfig
+from hmeg.model.display import upright
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.noise import box_noise
 from hmeg.quoting import quoted
-
-from .boxes import box_iou
 
 FIRST = "first"  # symbols that hang on nothing
 KINDS = (FIRST, *RELATIONS)
@@ -143,8 +143,10 @@ def generated_layouts(
     found: list[np.ndarray] = []
     for start in range(0, len(graphs), _BATCH):
         bare = [SymbolGraph(graph.symbols, graph.relations) for graph in graphs[start : start + _BATCH]]
-        batch = GraphBatch.from_graphs(bare, typeset=config.layout_prior)
-        noise = np.concatenate([box_noise(len(g), config.box_noise_dim, seed, start + i) for i, g in enumerate(bare)])
+        batch = GraphBatch.from_graphs(bare, typeset=config.layout.prior)
+        noise = np.concatenate(
+            [box_noise(len(g), config.layout.noise_dim, seed, start + i) for i, g in enumerate(bare)]
+        )
         boxes = upright(network(batch, torch.from_numpy(noise)).numpy())
         found += np.split(boxes, np.cumsum([len(graph) for graph in bare])[:-1])
     return found

@@ -1,8 +1,9 @@
 """Can the symbols be read? Recognition of symbols cut out of real and of generated images, by two readers.
 
 One is deliberately plain: the classes of the most similar training symbols vote. It has no weights to train and
-nothing in common with the networks it judges. The other is the bundled classifier (:mod:`hmeg.evaluation.recogniser`),
-which reads real symbols better; its accuracy on generated symbols over that on real ones is called recognisability.
+nothing in common with the networks it judges. The other is the bundled classifier
+(:mod:`hmeg.model.symbol_classifier`), which reads real symbols better; its accuracy on generated symbols over that on
+real ones is called recognisability.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
+from hmeg.data.symbol_accuracy import accuracy as classified_accuracy
+from hmeg.data.symbol_accuracy import accuracy_on
 from hmeg.data.symbol_cuts import cut_symbols
 from hmeg.generation.generator import Generator
-from hmeg.graph import GraphBatch, SymbolGraph, vocabulary
+from hmeg.graph import SymbolGraph, vocabulary
 from hmeg.graph.typeset import typeset
-
-from .box_spread import energy_score, local_shape
-from .boxes import box_iou
-from .recogniser import SymbolRecogniser, bundled_recogniser
-from .symbols import accuracy as classified_accuracy
-from .symbols import accuracy_on
+from hmeg.model.box_iou import box_iou
+from hmeg.model.box_spread import energy_score, local_shape
+from hmeg.model.graph_batch import GraphBatch
+from hmeg.model.symbol_classifier import SymbolClassifier, bundled_classifier
 
 _SIDE = 24
 _NEIGHBOURS = 5
@@ -44,7 +45,7 @@ class Legibility:
     recognisability_whole_road   classified_whole_road over classified_real
     box_iou, box_l1         generated against true boxes: mean intersection over union, mean |difference| in [0, 1]
     typeset_iou             of the rule-based typesetter's boxes, for comparison
-    layout_energy           energy score of generated sizes and offsets (:mod:`hmeg.evaluation.box_spread`): smaller is
+    layout_energy           energy score of generated sizes and offsets (:mod:`hmeg.model.box_spread`): smaller is
                             better, smallest where draws are distributed as writers are
     typeset_energy          of the typesetter's, which do not differ
     box_spread              mean |difference| in [0, 1] of the boxes of two draws of one expression
@@ -113,7 +114,7 @@ def measure(
     train: CrohmeDataset,
     validation: CrohmeDataset,
     seed: int = 0,
-    recogniser: SymbolRecogniser | None = None,
+    recogniser: SymbolClassifier | None = None,
     temperature: float = 1.0,
 ) -> Legibility:
     """Draws every validation expression at true boxes and twice at generated ones, and reads the symbols.
@@ -123,7 +124,7 @@ def measure(
     recogniser  the classifier, in evaluation mode; None: the bundled one
     temperature  of the generated layouts (:meth:`hmeg.generation.generator.Generator.stream`)
     """
-    recogniser = recogniser or bundled_recogniser()
+    recogniser = recogniser or bundled_classifier()
     ink, ids = cut_symbols(train, _SIDE)
     known, known_ids = _normalised(ink), torch.from_numpy(ids)
     wanted = torch.from_numpy(np.concatenate([graph.symbol_ids() for graph in validation.graphs]))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from .image_sets import ImageSet
+from hmeg.image_sets import ImageSet
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from .can.checkpoint import BEST, LAST
+from hmeg.recognition.checkpoint import BEST, LAST
+
 from .sections import Section
 
 _RATES = {"exprate": "ExpRate", "within_1": "≤ 1 error", "within_2": "≤ 2 errors", "within_3": "≤ 3 errors"}
@@ -17,7 +18,7 @@ _LONGEST_NAME = 80  # of one that nobody chose
 def recognition_section(found: Mapping[str, Any], name: str, command: str) -> Section:
     """The section ``recognition NAME``; a later one of the same name replaces it.
 
-    found  what :func:`hmeg.evaluation.can.evaluate_recognition` returned, and: limit (0: all images were read), file
+    found  what :func:`hmeg.recognition.evaluate_recognition` returned, and: limit (0: all images were read), file
            (which was read, of a run's folder)
     """
     section = Section(f"recognition {name}", f"Recognition: {name}", found, command)

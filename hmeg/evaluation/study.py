@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hmeg.files import write_whole
+from hmeg.recognition.settings import CanTrainingConfig
 from hmeg.training.settings import settings_of
-
-from .can.settings import CanTrainingConfig
 
 REAL, AUGMENTED = "real", "real + generated"
 SIZES: dict[str, dict[str, Any]] = {
@@ -58,12 +57,12 @@ def run_study(
 ) -> dict[str, list[dict[str, Any]]]:
     """Trains and evaluates every run that is not finished yet; results by arm, a seed each.
 
-    Every result is what :func:`hmeg.evaluation.can.evaluate_recognition` returns, with ``seed`` and
+    Every result is what :func:`hmeg.recognition.evaluate_recognition` returns, with ``seed`` and
     ``training_images``. Stopped, and called again with the same arguments, it goes on where it was. ``ValueError`` for
     data that cannot be read, and where ``out`` holds runs of other data or settings.
     """
-    from .can import evaluate_recognition, open_data, train_can
-    from .can.words import default_words, read_words
+    from hmeg.recognition import evaluate_recognition, open_data, train_can
+    from hmeg.recognition.words import default_words, read_words
 
     config = settings.config
     words = read_words(Path(config.words)) if config.words else default_words()

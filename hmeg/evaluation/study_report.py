@@ -65,7 +65,7 @@ def study_section(
 ) -> Section:
     """The section ``study``: settings and results go to metrics.json as they are.
 
-    settings  size, steps, batch_size, seeds, limit; trim and shrink of :class:`hmeg.evaluation.can.Preparation`
+    settings  size, steps, batch_size, seeds, limit; trim and shrink of :class:`hmeg.recognition.Preparation`
     """
     found = summary(results)
     section = Section("study", "Augmentation study", {**settings, "summary": found, "runs": results}, command)

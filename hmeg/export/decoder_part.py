@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from hmeg.model import HMEG, ModelConfig
-from hmeg.model.composition import Composition
+from hmeg.model.composition import Composition, decoder_input_shapes
+from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler
 
 from .plain_decoder import PlainDecoder
-from .runtime import decoder_inputs
 
 
 class DecoderPart(nn.Module):
@@ -28,12 +28,12 @@ class DecoderPart(nn.Module):
         super().__init__()
         self.config: ModelConfig = model.config
         painter = model.image_model
-        self.upsampler = painter.upsampler.for_inference()
-        self.decoder = painter.decoder.for_inference() if merged else PlainDecoder(painter.decoder)
+        self.upsampler = InferenceUpsampler(painter.upsampler)
+        self.decoder = InferenceDecoder(painter.decoder) if merged else PlainDecoder(painter.decoder)
         self.requires_grad_(False).eval()
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
-        composition = Composition.of_layout(self.config, layout, glyphs)
+        composition = Composition.of_decoder_inputs(self.config, layout, glyphs)
         images = self.decoder(composition.upsampled(self.upsampler, noise))
         return tuple(images[size] for size in self.config.resolutions)
 
@@ -49,4 +49,4 @@ def example_inputs(config: ModelConfig, batch: int, seed: int = 0) -> dict[str, 
         values = torch.randn(batch, *shape, generator=generator)
         return values if name == "noise" else values.clamp(min=0)
 
-    return {name: draw(name, shape) for name, shape in decoder_inputs(config).items()}
+    return {name: draw(name, shape) for name, shape in decoder_input_shapes(config).items()}

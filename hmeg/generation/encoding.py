@@ -1,39 +1,20 @@
-"""Pixels to bytes of an image file. Imports no torch, so that worker processes start quickly."""
+"""Varies images and encodes them. Imports no torch unless images are varied: worker processes start quickly."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from .augmentation.plan import NONE, varying
+from hmeg.image_sets.sample import Sample
+
+from .augmentation.loading import varying
+from .augmentation.plan import NONE
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation
-
-
-def grey(array: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 -> (H, W) uint8, by luminance."""
-    return array if array.ndim == 2 else np.asarray(Image.fromarray(array).convert("L"))
-
-
-def png(array: np.ndarray) -> bytes:
-    """A PNG file of (H, W) or (H, W, 3) uint8."""
-    return _encoded(array, "PNG")
-
-
-def light_on_dark_bmp(array: np.ndarray) -> bytes:
-    """A grey BMP file with the paper dark and the ink light, from dark ink on light paper."""
-    return _encoded(255 - grey(array), "BMP")
-
-
-def _encoded(array: np.ndarray, file_format: str) -> bytes:
-    target = io.BytesIO()
-    Image.fromarray(array).save(target, format=file_format)
-    return target.getvalue()
 
 
 def varied_and_encoded(
@@ -44,3 +25,10 @@ def varied_and_encoded(
         return None, encode(array)
     variation = varying().vary(augment, array, boxes, seed, index)  # imports torch, which other runs do not need here
     return variation, encode(variation.array)
+
+
+def varied(sample: Sample, variation: Variation | None) -> Sample:
+    """The sample with its image and boxes varied; itself for None."""
+    if variation is None:
+        return sample
+    return replace(sample, array=variation.array, boxes=variation.boxes, augment=variation.parameters)

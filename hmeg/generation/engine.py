@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.graph import SymbolGraph
+from hmeg.image_sets.sample import Sample
 from hmeg.workers import WorkerPool
 
 from . import encoding
 from .augmentation.plan import NONE
-from .generator import Generator, Task
+from .encoding import varied
+from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
-from .sample import Sample
+from .tasks import Task, check_symbols
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation
@@ -58,7 +61,7 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
+        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check_for(run.format.check))
         with Encoder(run.format.encode, workers, settings.augment) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
@@ -70,6 +73,19 @@ def draw(
                     on_sample(sample)
                 run.commit()
     run.finish()
+
+
+def check_for(writable: Callable[[SymbolGraph], None]) -> Callable[[SymbolGraph], None]:
+    """Raises for what the weights cannot draw, and for what the form of output has no label for.
+
+    writable  :meth:`hmeg.image_sets.format.Format.check` of the form
+    """
+
+    def check(graph: SymbolGraph) -> None:
+        check_symbols(graph)
+        writable(graph)
+
+    return check
 
 
 class Encoder:
@@ -103,7 +119,7 @@ class Encoder:
         if self._pool is None:
             for sample in samples:
                 variation, encoded = self._work(sample.array, sample.boxes, sample.seed, sample.index)
-                yield sample.varied(variation), encoded
+                yield varied(sample, variation), encoded
             return
         try:
             yield from self._by_workers(self._pool, samples)
@@ -126,7 +142,7 @@ class Encoder:
 
 def _finished(sample: Sample, future: Future[tuple[Variation | None, Any]]) -> tuple[Sample, Any]:
     variation, encoded = future.result()
-    return sample.varied(variation), encoded
+    return varied(sample, variation), encoded
 
 
 def default_workers(device_type: str) -> int:

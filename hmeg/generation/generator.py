@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
 from hmeg.devices import select_device
-from hmeg.graph import GraphBatch, SymbolGraph
-from hmeg.graph.baselines import baseline_from, to_latex
-from hmeg.graph.latex import parse_latex
-from hmeg.graph.latex_source import MAX_SYMBOLS
+from hmeg.graph import SymbolGraph
+from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
 from hmeg.model.composition import Composition
+from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
+from hmeg.model.graph_batch import GraphBatch
+from hmeg.model.noise import box_noise, image_noise
 
 from .batching import fitting_batch, in_buckets
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
-from .display import boxes_in_pixels, resize, to_pixels, upright
-from .manifest import HOTTEST
-from .noise import box_noise, image_noise
-from .sample import Sample
+from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE, MIN_SIZE
+from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
+from .tasks import Task, latex_of, repeated
 
-MIN_SIZE = 16
-DEFAULT_BATCH_SIZE = 16
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One sample to be drawn: an expression, the index its noise is drawn from, its line in the input file if any."""
-
-    index: int
-    graph: SymbolGraph
-    line: int | None = None
-
-
-def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
-    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX of the 101 symbols, empty or too long."""
-    # a line of a file brings its end along, which is no part of the expression
-    graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
-    if not isinstance(graph, SymbolGraph):
-        raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
-    if not len(graph):
-        raise ValueError("the expression has no symbols")
-    if len(graph) > MAX_SYMBOLS:
-        raise ValueError(f"the expression has {len(graph)} symbols; at most {MAX_SYMBOLS} can be drawn")
-    if graph.boxes is not None and not np.isfinite(graph.boxes).all():
-        raise ValueError("the expression has boxes that are not finite")
-    return graph
 
 
 def _whole(name: str, value: int) -> int:
@@ -62,13 +35,6 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-
-
-def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
-    try:
-        return as_graph(expression)
-    except ValueError as error:
-        raise ValueError(f"expression {position}: {error}") from error
 
 
 class Generator:
@@ -153,7 +119,7 @@ class Generator:
         ``ValueError``, saying which expression, for one that cannot be drawn.
         """
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [_usable(position, expression) for position, expression in enumerate(several)]
+        graphs = [usable(position, expression) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, size, batch_size, temperature))
 
     def stream(
@@ -163,6 +129,7 @@ class Generator:
         size: int = 256,
         batch_size: int = DEFAULT_BATCH_SIZE,
         temperature: float = 1.0,
+        on_error: OnError = "raise",
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
@@ -170,18 +137,18 @@ class Generator:
                      single one, too
         size         one of :attr:`sizes` costs nothing extra; another is scaled down from the next larger one. Between
                      16 and the largest of :attr:`sizes`: the model draws no more detail than that.
-        temperature  factor of the noise that boxes are made from, in [0, :data:`HOTTEST`]: 1 as the weights were
+        temperature  factor of the noise that boxes are made from, in [0, MAX_TEMPERATURE]: 1 as the weights were
                      packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
-        ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
+        on_error     what happens when an expression is reached that cannot be drawn. "raise": ``ValueError``, and the
+                     stream ends. "skip": it is left out with a :class:`hmeg.SkippedExpression` warning. A function: it
+                     is left out, and ``on_error(position, expression, error)`` is called. Others keep their index.
+        ``ValueError`` for other sizes, temperatures and words.
         """
         self.check(size, batch_size, temperature)
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = (
-            expression if isinstance(expression, Task) else Task(position, _usable(position, expression))
-            for position, expression in enumerate(expressions)
-        )
+        tasks = tasks_of(expressions, handler_of(on_error))
         return self._stream(tasks, seed, size, batch_size, temperature)
 
     def _stream(
@@ -207,8 +174,8 @@ class Generator:
             raise ValueError(f"size must be in {MIN_SIZE}..{largest} pixels (the model draws no finer), got {size}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if not 0 <= temperature <= HOTTEST:
-            raise ValueError(f"temperature must be in 0..{HOTTEST:g}, got {temperature!r}")
+        if not 0 <= temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"temperature must be in 0..{MAX_TEMPERATURE:g}, got {temperature!r}")
 
     def draw_together(self, tasks: Sequence[Task], seed: int, size: int, temperature: float = 1.0) -> list[Sample]:
         """Samples of ``tasks`` computed as one batch, whatever the device; the rest as for :meth:`stream`.
@@ -225,8 +192,8 @@ class Generator:
         config = self.config
         native = min(r for r in self.sizes if r >= size)
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
-        box_noises = np.concatenate([box_noise(len(t.graph), config.box_noise_dim, seed, t.index) for t in tasks])
+        on_host = GraphBatch.from_graphs(graphs, typeset=config.layout.prior)
+        box_noises = np.concatenate([box_noise(len(t.graph), config.layout.noise_dim, seed, t.index) for t in tasks])
         # only now copies, which wait for the device: it may still draw the batch before
         batch, noise = on_host.to(self.device), self._on_device(box_noises)
         predicted = self.model.layout_generator(batch, temperature * noise).cpu().numpy()
@@ -234,7 +201,7 @@ class Generator:
         drawn_at = self._on_device(np.concatenate(boxes))
         modes = self.model.image_model.choose_glyphs(batch, drawn_at, noise[:, 0])
         indices = [task.index for task in tasks]
-        image_noises = image_noise(config.layout_noise_dim, config.image_size, seed, indices, self.device)
+        image_noises = image_noise(config.image.noise_dim, config.image.size, seed, indices, self.device)
         images = self._images(batch, image_noises, drawn_at, modes, native)
         arrival = self._staging.fetch(images.float())
         return lambda: [
@@ -247,17 +214,14 @@ class Generator:
     ) -> torch.Tensor:
         composition = self.model.image_model.compose(batch, boxes, modes)
         if self._decoder is not None:
-            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
-        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
-        paint = partial(self._paint, size)
-        return self._captured(size, paint, noise, *inputs) if self._captured else paint(noise, *inputs)
+            return self._decoder.runtime.decode(**composition.decoder_inputs(noise))[size]
+        paint, composed = partial(self._paint, size), composition.tensors()
+        return self._captured(size, paint, noise, *composed) if self._captured else paint(noise, *composed)
 
-    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
-        rest = iter(others)
-        in_boxes = next(rest) if self.config.box_coordinates else None
-        glyphs = next(rest) if self.config.glyph_channels else None
-        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+    def _paint(self, size: int, noise: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder, on the tensors of a composition."""
+        composition = Composition.of_tensors(self.config, composed)
+        layout = composition.upsampled(self._image_model.upsampler, noise)
         images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
         return images[size]
 
@@ -275,27 +239,11 @@ class Generator:
             index=task.index,
             weights=self.weights,
             line=task.line,
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
-
-
-def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:
-    """``count`` tasks for every graph: task k of graph g has index ``g * count + k``. ``ValueError`` if count < 1."""
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    return (Task(g * count + k, graph) for g, graph in enumerate(graphs) for k in range(count))
-
-
-def latex_of(graph: SymbolGraph) -> str | None:
-    """The LaTeX a graph came from, or LaTeX tokens made from it; None for a graph that LaTeX cannot write."""
-    if graph.latex is not None:
-        return graph.latex
-    try:
-        return to_latex(baseline_from(graph))
-    except ValueError:
-        return None
 
 
 def _boxes_to_use(graphs: Sequence[SymbolGraph], predicted: np.ndarray) -> list[np.ndarray]:

@@ -1,14 +1,12 @@
-"""Finds weights: by the name of those bundled with the package, or by path."""
+"""Loads a generator: weights by name or path, with an exported decoder where one is asked for."""
 
 from __future__ import annotations
 
-import importlib.resources
 import os
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from hmeg.quoting import quoted
+from hmeg.weights import bundled_weights, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -16,17 +14,6 @@ if TYPE_CHECKING:
     from hmeg.model import HMEG
 
     from .generator import Generator
-
-
-SUFFIX = ".safetensors"
-
-
-def bundled_weights() -> tuple[str, ...]:
-    """Names of the weights in this installation, sorted."""
-    folder = importlib.resources.files("hmeg").joinpath("weights")
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)))
 
 
 def load(
@@ -70,21 +57,6 @@ def load(
     return Generator(model, drawn_by.runtime.device, name, precision, drawn_by)
 
 
-def load_model(weights: str | os.PathLike[str]) -> tuple[HMEG, str]:
-    """The model, and what its weights are called."""
-    from hmeg.model.checkpoint import load_weights
-
-    name = os.fspath(weights)
-    if name in bundled_weights():
-        source = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
-        with importlib.resources.as_file(source) as path:
-            return load_weights(path), name
-    path = Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(_not_there(name))
-    return load_weights(path), path.name.removesuffix(SUFFIX)
-
-
 def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
     for name in bundled_weights():
         model, _ = load_model(name)
@@ -93,27 +65,4 @@ def _bundled_with(weights_id: str, decoder: str) -> tuple[HMEG, str]:
     raise ValueError(
         f"{decoder}: made from weights {weights_id}, which are not bundled with this installation; give their file "
         f"too: --weights FILE --decoder {quote(decoder)}, or in Python hmeg.load(FILE, decoder={decoder!r})"
-    )
-
-
-def read_weights(weights: str | os.PathLike[str]) -> tuple[str, bytes]:
-    """Name and content of the file that :func:`load` would read, to be loaded on another machine."""
-    name = os.fspath(weights)
-    if name in bundled_weights():
-        file = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
-        return file.name, file.read_bytes()
-    path = Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(_not_there(name))
-    return path.name, path.read_bytes()
-
-
-def _not_there(name: str) -> str:
-    if Path(name).is_dir():
-        return f"{name} is a folder: weights are a {SUFFIX} file, which `hmeg train pack` makes of finished runs"
-    bundled = bundled_weights()
-    there = f"bundled are: {', '.join(bundled)}" if bundled else "none are bundled with this installation"
-    return (
-        f"no weights {quoted(name)}: {there}. Give one of those names or the path of a {SUFFIX} file; "
-        "`hmeg train layout`, `hmeg train image` and `hmeg train pack` make one."
     )

@@ -15,8 +15,9 @@ MANIFEST = "manifest.json"
 _WAY_OUT = "choose another folder, or empty this one"
 VERSION = "hmeg-run-1"
 IMAGE_NOISE = "normal_noise"  # hmeg.ops.normal_noise; to be changed when that is
-HOTTEST = 2.0  # temperature; training saw none above 1
 FIRST_IMAGE_NOISE = "numpy"  # of runs that do not say
+LABELS = "typed"  # every key of a label has values of one type (:meth:`hmeg.image_sets.sample.Sample.label`)
+FIRST_LABELS = "mixed"  # of runs that do not say
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Settings:
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
     image_noise  what the noise of images is made by
-    temperature  how much layouts vary, in [0, HOTTEST] (:meth:`hmeg.generation.generator.Generator.stream`)
+    labels   which form labels have: a run never mixes two
+    temperature  how much layouts vary, in [0, 2] (:meth:`hmeg.generation.generator.Generator.stream`)
     """
 
     weights: str
@@ -43,6 +45,7 @@ class Settings:
     augment: str = NONE
     image_noise: str = IMAGE_NOISE
     temperature: float = 1.0
+    labels: str = LABELS
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""
@@ -117,7 +120,7 @@ class Manifest:
         if not isinstance(values, dict) or values.pop("version", None) != VERSION:
             raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION}); {_WAY_OUT}")
         try:
-            settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, **values.pop("settings")})
+            settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, "labels": FIRST_LABELS, **values.pop("settings")})
             shards = [Shard(**shard) for shard in values.pop("shards")]
             manifest = Manifest(settings=settings, shards=shards, **values)
         except (KeyError, TypeError) as error:

@@ -10,10 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from hmeg.files import JsonLines, write_whole
+from hmeg.image_sets.contact_sheet import Card, write_contact_sheet
+from hmeg.image_sets.sample import Sample
 
-from .contact_sheet import Card, write_contact_sheet
 from .run_files import CARDS, CONTACT_SHEET
-from .sample import Sample
 
 MOST_SHOWN = 64
 

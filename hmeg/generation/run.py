@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any
 
 from hmeg.files import PART, JsonLines, partial
+from hmeg.image_sets.format import digest_of
+from hmeg.image_sets.formats import FORMATS, Format
+from hmeg.image_sets.sample import Sample
 
-from .formats import FORMATS, Format
-from .formats.base import digest_of
 from .manifest import MANIFEST, Manifest, Settings, Shard
 from .overview import Overview
 from .report import write_report
 from .run_files import CARDS, CONTACT_SHEET, LABELS, REJECTED, REPORT, TIMING
-from .sample import Sample
 
 STANDARD_INPUT = "standard input"
 
@@ -25,7 +25,7 @@ STANDARD_INPUT = "standard input"
 class Run:
     """The folder of a run: new, or an unfinished one of the same settings, which is gone on with.
 
-        images              as ``settings.format`` says (:mod:`hmeg.generation.formats`)
+        images              as ``settings.format`` says (:mod:`hmeg.image_sets.formats`)
         labels.jsonl        one object a sample, in the order drawn
         rejected.jsonl      one object an expression that could not be used: line, text, reason
         contact_sheet.png   samples from all of the run (:mod:`hmeg.generation.overview`)
@@ -38,7 +38,8 @@ class Run:
 
     ``FileExistsError`` for a folder that holds a run of other settings, unless ``overwrite``, which removes that run
     and nothing else, and for files of our names where no run of ours is. ``BlockingIOError`` while another process
-    writes there. ``OSError`` when the disk says no.
+    writes there. ``OSError`` when the disk says no. ``ValueError`` for a damaged run, and without a library that the
+    form needs.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Run:
     ) -> None:
         self.folder = Path(folder)
         self.settings = settings
+        FORMATS[settings.format].require()  # before anything is made or removed
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             what = "a file" if self.folder.exists() else "a link to nothing"
             raise NotADirectoryError(f"{self.folder} is {what}, not a folder")

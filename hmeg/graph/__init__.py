@@ -1,5 +1,5 @@
-"""Symbol graphs and everything they are read from or written to."""
+"""Symbol graphs and everything they are read from or written to. Nothing here needs torch."""
 
-from .symbol_graph import GraphBatch, Relation, SymbolGraph
+from .symbol_graph import Relation, SymbolGraph
 
-__all__ = ["GraphBatch", "Relation", "SymbolGraph"]
+__all__ = ["Relation", "SymbolGraph"]

@@ -3,7 +3,7 @@
 A probabilistic grammar over baselines: item after item, is there another one, of which category, which symbol, what
 hangs on it; every decision by the relative frequencies CROHME's training expressions show in the same situation,
 smoothed towards coarser situations. Brackets are drawn as pairs, names (letters) tend to be used again. The counts
-lie in ``grammar_statistics.json``, made by ``python -m hmeg.graph.grammar_statistics``.
+lie in ``grammar_statistics.json``, made by ``python -m tools.grammar_statistics``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Grammar:
     """Draws expressions from counted statistics."""
 
     def __init__(self, statistics: Mapping[str, Any]) -> None:
-        """``statistics``: the object ``python -m hmeg.graph.grammar_statistics`` writes."""
+        """``statistics``: the object ``python -m tools.grammar_statistics`` writes."""
         self.statistics = statistics
         tables = statistics["tables"]
         self._end, self._category, self._label, self._around, self._repeat = (

@@ -1,18 +1,23 @@
-"""One expression as a symbol graph, and many of them as tensors."""
+"""One expression as a symbol graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+import functools
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hmeg.ops.edge_structure import EdgeStructure, edge_structure
+from hmeg.quoting import quoted
 
 from . import vocabulary
+
+
+@functools.cache
+def _may_be_a_name(label: str) -> bool:
+    """One character, or a macro: what LaTeX takes for one sign."""
+    if len(label) == 1:
+        return label.isprintable() and not label.isspace()
+    return len(label) > 1 and label[0] == "\\" and label.isprintable() and not any(c in " ,\u3000" for c in label)
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,12 @@ class Relation:
 class SymbolGraph:
     """One expression: symbols and the forward relations between them (a tree in CROHME's conventions).
 
-    symbols    labels of the 101-symbol vocabulary, e.g. ``("x", "2")``
+    symbols    names of symbols, e.g. ``("x", "2")``; ids come with the vocabulary of the weights that draw them
     relations  forward relations by row numbers into ``symbols``
     boxes      optional (V, 4) float array: x0, y0, x1, y1 in [0, 1] of the image, y down
     latex      the LaTeX it came from, when known
-    Raises ValueError for a label or relation outside the vocabulary and for rows out of range.
+    Raises ValueError for a name that none can be (neither a character nor a macro), for a relation outside the six, for
+    rows out of range.
     """
 
     symbols: tuple[str, ...]
@@ -42,7 +48,8 @@ class SymbolGraph:
 
     def __post_init__(self) -> None:
         for label in self.symbols:
-            vocabulary.symbol_id(label)
+            if not _may_be_a_name(label):
+                raise ValueError(f"{quoted(label)} is no name of a symbol")
         pairs = set()
         for relation in self.relations:
             vocabulary.relation_type(relation.name)
@@ -65,9 +72,13 @@ class SymbolGraph:
         """The same graph with other boxes."""
         return replace(self, boxes=boxes)
 
-    def symbol_ids(self) -> np.ndarray:
-        """(V,) int64 class ids, 1..101."""
-        return np.array([vocabulary.symbol_id(s) for s in self.symbols], dtype=np.int64)
+    def symbol_ids(self, known: vocabulary.Vocabulary | None = None) -> np.ndarray:
+        """(V,) int64 class ids, from 1, in the vocabulary ``known`` (None: CROHME's 101 symbols).
+
+        ``ValueError`` for a symbol outside it.
+        """
+        known = known or vocabulary.Vocabulary.crohme()
+        return np.array([known.id_of(s) for s in self.symbols], dtype=np.int64)
 
     def edge_type_matrix(self) -> np.ndarray:
         """(V, V) int64: edge type from row (subject) to column (object); inverses filled in, 0 elsewhere."""
@@ -77,89 +88,3 @@ class SymbolGraph:
             matrix[r.subject, r.object] = kind
             matrix[r.object, r.subject] = kind + 1
         return matrix
-
-
-@dataclass
-class GraphBatch:
-    """Many expressions as tensors; every expression's graph is complete (self-pairs included).
-
-    symbols (V,) int64 · edge_index (2, E) int64 · edge_type (E,) int64 · batch (V,) int64 non-decreasing ·
-    boxes (V, 4) float32 in [0, 1] or None · typeset_boxes (V, 4) float32 or None: where a rule-based typesetter would
-    put the symbols (:mod:`hmeg.graph.typeset`) · num_graphs int. Edges of an expression are contiguous, ordered by
-    subject, then object. structure: :func:`hmeg.ops.edge_structure` of the edges, made by ``to`` on the way from the
-    CPU to another device, where kernels read it.
-    """
-
-    symbols: Tensor
-    edge_index: Tensor
-    edge_type: Tensor
-    batch: Tensor
-    num_graphs: int
-    boxes: Tensor | None = None
-    typeset_boxes: Tensor | None = None
-    structure: EdgeStructure | None = None
-
-    @classmethod
-    def from_graphs(cls, graphs: Sequence[SymbolGraph], typeset: bool = False) -> GraphBatch:
-        """Batch of complete graphs. Boxes are kept when every graph has them. ``ValueError`` if a graph is empty.
-
-        typeset  also compute ``typeset_boxes``, for models that start from them (``ModelConfig.layout_prior``)
-        """
-        from .typeset import typeset as typeset_boxes  # that module needs SymbolGraph
-
-        for i, g in enumerate(graphs):
-            if not len(g):
-                raise ValueError(f"graph {i} has no symbols")
-        return cls.from_arrays(
-            [g.symbol_ids() for g in graphs],
-            [g.edge_type_matrix() for g in graphs],
-            [g.boxes for g in graphs if g.boxes is not None] or None,
-            [typeset_boxes(g) for g in graphs] if typeset else None,
-        )
-
-    @classmethod
-    def from_arrays(
-        cls,
-        symbol_ids: Sequence[np.ndarray],
-        edge_type_matrices: Sequence[np.ndarray],
-        boxes: Sequence[np.ndarray] | None = None,
-        typeset_boxes: Sequence[np.ndarray] | None = None,
-    ) -> GraphBatch:
-        """Batch from per-expression arrays: (V_i,) class ids, (V_i, V_i) edge types, (V_i, 4) boxes of both kinds."""
-        sizes = np.array([len(s) for s in symbol_ids], dtype=np.int64)
-        offsets = np.cumsum(sizes) - sizes
-        edges_of = sizes * sizes
-        first_edge = np.cumsum(edges_of) - edges_of
-        local = np.arange(edges_of.sum()) - np.repeat(first_edge, edges_of)
-        width, base = np.repeat(sizes, edges_of), np.repeat(offsets, edges_of)
-        edge_index = np.stack([base + local // width, base + local % width]) if len(sizes) else np.zeros((2, 0))
-
-        def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-            return np.concatenate([np.ravel(a) for a in arrays]) if len(arrays) else np.zeros(0)
-
-        def joined_boxes(arrays: Sequence[np.ndarray] | None) -> Tensor | None:
-            if not arrays or len(arrays) != len(sizes):
-                return None
-            return torch.from_numpy(joined(arrays).astype(np.float32).reshape(-1, 4))
-
-        return cls(
-            symbols=torch.from_numpy(joined(symbol_ids).astype(np.int64)),
-            edge_index=torch.from_numpy(edge_index.astype(np.int64)),
-            edge_type=torch.from_numpy(joined(edge_type_matrices).astype(np.int64)),
-            batch=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
-            num_graphs=len(sizes),
-            boxes=joined_boxes(boxes),
-            typeset_boxes=joined_boxes(typeset_boxes),
-        )
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> GraphBatch:
-        """The same batch on another device."""
-        moved: dict[str, Any] = {
-            entry.name: value.to(device, non_blocking=non_blocking)
-            for entry in fields(self)
-            if isinstance(value := getattr(self, entry.name), (Tensor, EdgeStructure))
-        }
-        if self.structure is None and torch.device(device).type != "cpu":
-            structure = edge_structure(self.edge_index, len(self.symbols))
-            moved["structure"] = structure.to(device, non_blocking=non_blocking)
-        return replace(self, **moved)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import upsampling
-
-if TYPE_CHECKING:
-    from .inference_decoder import InferenceDecoder
 
 SLOPE = 0.2
 
@@ -90,12 +86,6 @@ class ImageDecoder(nn.Module):
                 if i < last_stage:
                     features = torch.cat([features, image], dim=1)
         return images
-
-    def for_inference(self) -> InferenceDecoder:
-        """The same function of the present weights with less arithmetic, without gradients."""
-        from .inference_decoder import InferenceDecoder
-
-        return InferenceDecoder(self)
 
 
 def check_resolutions(wanted: Collection[int] | None, there: Collection[int]) -> Collection[int]:

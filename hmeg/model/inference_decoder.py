@@ -105,7 +105,7 @@ class InferenceHead(nn.Module):
 
 
 class InferenceDecoder(nn.Module):
-    """What :meth:`hmeg.model.decoder.ImageDecoder.for_inference` makes: same call, same images, without gradients.
+    """An :class:`hmeg.model.decoder.ImageDecoder` for inference: same call, same images, without gradients.
 
     forward(layout (N, layout_channels, S, S), resolutions) -> {r: (N, image_channels, r, r)}, as the decoder does it in
     evaluation mode: within 1e-4 in float32. A copy of the weights: later changes to the decoder's do not show here.

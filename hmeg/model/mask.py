@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmeg import ops
-from hmeg.ops.weights import MaskWeights
-
-if TYPE_CHECKING:
-    from .inference_decoder import InferenceUpsampler
+from hmeg.reference.weights import MaskWeights
 
 
 class MaskRefiner(nn.Module):
@@ -86,12 +81,6 @@ class LayoutUpsampler(nn.Module):
     def forward(self, layout: Tensor) -> Tensor:
         upsampled: Tensor = self.up2(self.norm(F.relu(self.up1(layout))))
         return upsampled
-
-    def for_inference(self) -> InferenceUpsampler:
-        """The same function of the present weights and running statistics with less arithmetic, without gradients."""
-        from .inference_decoder import InferenceUpsampler
-
-        return InferenceUpsampler(self)
 
 
 def match_format(x: Tensor, like: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The operators. Each checks its arguments, picks a backend (hmeg.backends) and runs it, forward and backward."""
 
+from hmeg.reference.weights import MaskWeights, TripleWeights
+
 from .attention_readout import attention_readout
 from .box_layout import box_layout
 from .box_soft_mask import box_soft_mask
@@ -10,7 +12,6 @@ from .normal_noise import normal_noise
 from .refine_layout import refine_layout
 from .refine_masks import refine_masks
 from .triple_message import triple_message
-from .weights import MaskWeights, TripleWeights
 
 __all__ = [
     "EdgeStructure",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hmeg.reference.weights import MaskWeights
+
 from ._checks import Arguments, check_count, check_size
 from ._library import backend_name, define, refuse_gradients, under_autocast
 from .compose_layout import compose_layout
 from .refine_masks import check_mask_weights, refine_masks
-from .weights import MaskWeights
 
 
 @under_autocast

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hmeg.reference.weights import MaskWeights
+
 from ._checks import Arguments, check_size
 from ._library import backend_name, define, differentiate, under_autocast
-from .weights import MaskWeights
 
 
 def refine_masks(

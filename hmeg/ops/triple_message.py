@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hmeg.backends.edges import sign_words
+from hmeg.reference.weights import TripleWeights
 
 from ._checks import Arguments
 from ._library import backend_name, define, differentiate, under_autocast
 from .edge_structure import EdgeStructure, edge_structure
-from .weights import TripleWeights
 
 POOLINGS = ("avg", "sum")
 

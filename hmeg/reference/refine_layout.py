@@ -10,7 +10,7 @@ from .compose_layout import compose_layout
 from .refine_masks import refine_masks
 
 if TYPE_CHECKING:
-    from hmeg.ops.weights import MaskWeights
+    from .weights import MaskWeights
 
 
 def refine_layout(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from hmeg.ops.weights import MaskWeights
+    from .weights import MaskWeights
 
 
 def coordinate_ramps(boxes: Tensor, size: tuple[int, int]) -> Tensor:

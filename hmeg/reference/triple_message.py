@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from hmeg.ops.weights import TripleWeights
+    from .weights import TripleWeights
 
 
 def triple_message(

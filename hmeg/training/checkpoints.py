@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hmeg.files import write_atomically
-from hmeg.model.config import ModelConfig
 from hmeg.model.safe_pickle import read_pickle
 
 _NAME = re.compile(r"checkpoint-(\d{8,})\.pt")
@@ -46,17 +44,6 @@ def load_checkpoint(run: Path) -> Mapping[str, Any]:
     if not {"step", "objects"} <= state.keys():
         raise ValueError(f"{path} is no checkpoint of hmeg train{hint}")
     return state
-
-
-def model_of(state: Mapping[str, Any], named: ModelConfig) -> ModelConfig:
-    """The configuration of the model that a layout or joint run trains, by a checkpoint of it.
-
-    named  what a model of that name is now: runs of before checkpoints noted it are like that, without shared noise
-
-    ``ValueError`` if what is noted is no configuration.
-    """
-    noted = state.get("model")
-    return replace(named, layout_shared_noise=0) if noted is None else ModelConfig.from_json(str(noted))
 
 
 def save_tensors(path: Path, state: Mapping[str, Any]) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.generation.inputs import from_arguments, from_file, tasks
-from hmeg.graph import GraphBatch, SymbolGraph
+from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.typeset import typeset
+from hmeg.model.graph_batch import GraphBatch
 
 from .settings import GRAMMAR
 

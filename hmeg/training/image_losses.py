@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hmeg import ops
-from hmeg.graph import GraphBatch
 from hmeg.model.discriminators import ObjectDiscriminator, PatchDiscriminator
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.image_model import ImageOutput
 from hmeg.model.windows import Windows
 

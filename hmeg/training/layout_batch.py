@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.graph import GraphBatch
 from hmeg.model.config import ModelConfig
+from hmeg.model.graph_batch import GraphBatch
 
 from .expressions import Expressions, UnpairedExpressions
 from .order import Purpose, batch_indices, random_rows, step_generator
@@ -23,7 +23,7 @@ from .subgraphs import Subgraph, part_of, sample_subgraphs, symbols_of, whole_gr
 class LayoutBatch:
     """One step's expressions, noise and sub-graphs; of several processes' batch this process's part.
 
-    graph         training expressions with true boxes, noise (V, box_noise_dim) for the L1 term
+    graph         training expressions with true boxes, noise (V, layout.noise_dim) for the L1 term
     other_noise   likewise, for a second draw of them; None where no loss is about two
     fakes         expressions of the adversarial term, fake_noise for them
     fooling       sub-graphs of ``fakes`` in the generator's loss
@@ -48,12 +48,17 @@ class LayoutBatches:
     def __init__(
         self, dataset: CrohmeDataset, config: AdversarialLayoutConfig, model: ModelConfig, processes: Processes
     ) -> None:
-        self.config, self.noise_dim, self.processes = config, model.box_noise_dim, processes
-        self.paired = Expressions(dataset.graphs, model.layout_prior)
+        self.config, self.noise_dim, self.processes = config, model.layout.noise_dim, processes
+        self.paired = Expressions(dataset.graphs, model.layout.prior)
         self.unpaired = None
         if config.unpaired_share:
-            self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout_prior)
+            self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout.prior)
         self.part = processes.part(min(config.batch_size, len(self.paired)))
+
+    @property
+    def unpaired_digest(self) -> str:
+        """Changes when the unpaired expressions do."""
+        return "none" if self.unpaired is None else self.unpaired.digest
 
     def rows(self, step: int) -> np.ndarray:
         """Rows of the training set that a step learns from, of all processes."""

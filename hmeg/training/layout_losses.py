@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmeg.evaluation.box_spread import energy_score, local_shape
-from hmeg.graph import GraphBatch
+from hmeg.model.box_spread import energy_score, local_shape
 from hmeg.model.discriminators import LayoutDiscriminator
+from hmeg.model.graph_batch import GraphBatch
 
 from .layout_batch import LayoutBatch
 from .subgraphs import Subgraph

@@ -11,14 +11,15 @@ from typing import Any
 import yaml
 from torch import nn
 
-from hmeg.evaluation.recogniser import SymbolRecogniser, save_recogniser
 from hmeg.model.checkpoint import save_weights
 from hmeg.model.config import ModelConfig
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.symbol_classifier import SymbolClassifier, save_classifier
 
-from .checkpoints import in_one_line, load_checkpoint, model_of
+from .checkpoints import in_one_line, load_checkpoint
 from .loop import CONFIG
+from .noted_model import model_of
 from .paper import whiten_paper
 from .settings import FOLDERS
 from .starting import weights_named
@@ -107,12 +108,12 @@ def pack_joint_run(
     return model
 
 
-def pack_classifier_run(folder: Path, out: Path, licence: str = "") -> SymbolRecogniser:
+def pack_classifier_run(folder: Path, out: Path, licence: str = "") -> SymbolClassifier:
     """Writes the averaged weights of a classifier's run, with its settings, to ``out`` (safetensors, float16)."""
-    recogniser = SymbolRecogniser()
+    recogniser = SymbolClassifier()
     metadata = {"training": _Run.read(folder, "classifier").load_average(recogniser), "licence": licence}
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_recogniser(recogniser, out, metadata)
+    save_classifier(recogniser, out, metadata)
     return recogniser
 
 

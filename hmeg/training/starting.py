@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from hmeg.generation.loading import bundled_weights, load_model
 from hmeg.model.config import ModelConfig
-from hmeg.model.generator import HMEG
+from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
+from hmeg.weights import bundled_weights, load_model
 
-from .checkpoints import in_one_line, load_checkpoint, model_of
+from .checkpoints import in_one_line, load_checkpoint
+from .noted_model import model_of
 
 
 def weights_named(source: str) -> HMEG | None:
@@ -30,10 +31,10 @@ def weights_named(source: str) -> HMEG | None:
 
 def _check_layout(source: str, ours: ModelConfig, theirs: ModelConfig) -> None:
     """``ValueError`` if a layout generator would read noise otherwise than its weights are used to."""
-    if ours.layout_shared_noise != theirs.layout_shared_noise:
+    if ours.layout.shared_noise != theirs.layout.shared_noise:
         raise ValueError(
-            f"{source} holds weights of another configuration: layout_shared_noise is {theirs.layout_shared_noise} "
-            f"there, {ours.layout_shared_noise} here"
+            f"{source} holds weights of another configuration: layout.shared_noise is {theirs.layout.shared_noise} "
+            f"there, {ours.layout.shared_noise} here"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hmeg.graph import GraphBatch
+from hmeg.model.graph_batch import GraphBatch
 
 MAX_UNRELATED = 5  # unrelated incoming edges kept per expression, as published
 

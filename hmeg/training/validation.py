@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hmeg.data.crohme import CrohmeDataset
-from hmeg.evaluation.box_spread import energy_score, local_shape
-from hmeg.evaluation.boxes import box_iou
-from hmeg.evaluation.recogniser import bundled_recogniser, read_symbols
-from hmeg.generation.noise import box_noise, image_noise
-from hmeg.graph import GraphBatch
+from hmeg.model.box_iou import box_iou
+from hmeg.model.box_spread import energy_score, local_shape
 from hmeg.model.config import ModelConfig
+from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.image_model import ImageModel
 from hmeg.model.layout import LayoutGenerator
+from hmeg.model.noise import box_noise, image_noise
+from hmeg.model.symbol_classifier import bundled_classifier, read_symbols
 
 from .expressions import Expressions
 from .loop import Measured
@@ -49,9 +49,9 @@ class ValidationSet:
     def __init__(self, folder: Path | str, model: ModelConfig, device: str, limit: int = 0) -> None:
         self.dataset = CrohmeDataset(folder)
         self.model, self.device = model, device
-        self.recogniser = copy.deepcopy(bundled_recogniser()).to(device)
+        self.recogniser = copy.deepcopy(bundled_classifier()).to(device)
         self.count = min(limit or len(self.dataset), len(self.dataset))
-        self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout_prior)
+        self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout.prior)
 
     @classmethod
     def configured(cls, config: ValidatedConfig, model: ModelConfig, device: str) -> ValidationSet | None:
@@ -62,7 +62,7 @@ class ValidationSet:
     def measure_boxes(self, generator: LayoutGenerator) -> Measured:
         """Mean intersection over union and mean absolute difference of generated and true boxes.
 
-        energy: the energy score of two draws' sizes and offsets (:mod:`hmeg.evaluation.box_spread`)
+        energy: the energy score of two draws' sizes and offsets (:mod:`hmeg.model.box_spread`)
         """
         overlap, difference, energy = [], [], []
         for part in self._parts(images=False):
@@ -93,8 +93,8 @@ class ValidationSet:
             assert boxes is not None
             noise = self._image_noise(part.rows)
             modes = model.choose_glyphs(part.graph, boxes, part.box_noise[:, 0])
-            output = model.eval()(part.graph, noise, boxes, (self.model.image_size,), glyph_modes=modes)
-            drawn = output.images[self.model.image_size].mean(dim=1, keepdim=True).clamp(0, 1)
+            output = model.eval()(part.graph, noise, boxes, (self.model.image.size,), glyph_modes=modes)
+            drawn = output.images[self.model.image.size].mean(dim=1, keepdim=True).clamp(0, 1)
             total += (drawn - part.images).abs().mean(dim=(1, 2, 3)).sum()
             read.append(self._read(drawn, part.graph))
             real.append(self._read(part.images, part.graph))
@@ -130,9 +130,9 @@ class ValidationSet:
 
     def _box_noise(self, rows: range, seed: int) -> Tensor:
         sizes = [len(self.dataset.graphs[row]) for row in rows]
-        noise = [box_noise(size, self.model.box_noise_dim, seed, row) for size, row in zip(sizes, rows, strict=True)]
+        noise = [box_noise(size, self.model.layout.noise_dim, seed, row) for size, row in zip(sizes, rows, strict=True)]
         return torch.from_numpy(np.concatenate(noise)).to(self.device)
 
     def _image_noise(self, rows: range) -> Tensor:
-        channels, side = self.model.layout_noise_dim, self.model.image_size
+        channels, side = self.model.image.noise_dim, self.model.image.size
         return image_noise(channels, side, _SEED, rows, self.device)

@@ -111,13 +111,13 @@ def command(
     try:
         require_libraries()
         from hmeg.devices import select_device
-        from hmeg.evaluation.can import load as load_can
         from hmeg.evaluation.features import can_features
         from hmeg.evaluation.image_metrics import ImageSettings, measure_images
         from hmeg.evaluation.image_report import image_section
-        from hmeg.evaluation.image_sets import open_images
         from hmeg.evaluation.inception import load_inception
         from hmeg.evaluation.sections import check_folder, check_inputs, check_key
+        from hmeg.image_sets import open_images
+        from hmeg.recognition import load as load_can
 
         called = name or generated.resolve().name
         check_key(f"images {called}")

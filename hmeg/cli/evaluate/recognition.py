@@ -100,12 +100,12 @@ def command(
     from torch import OutOfMemoryError
     from tqdm import tqdm
 
-    from hmeg.evaluation.can import evaluate_recognition
-    from hmeg.evaluation.can.checkpoint import file_of
-    from hmeg.evaluation.can.worst import LINES
     from hmeg.evaluation.recognition_report import default_name, notes, recognition_section
     from hmeg.evaluation.sections import check_folder, check_inputs, check_key
     from hmeg.files import check_writable, write_whole
+    from hmeg.recognition import evaluate_recognition
+    from hmeg.recognition.checkpoint import file_of
+    from hmeg.recognition.worst import LINES
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
     bar: Any = None

@@ -76,10 +76,10 @@ def command(
     try:
         require_libraries()
         from hmeg.devices import select_device
-        from hmeg.evaluation.can.settings import CanTrainingConfig
         from hmeg.evaluation.sections import check_folder
         from hmeg.evaluation.study import SIZES, StudySettings, run_study
         from hmeg.evaluation.study_report import study_section
+        from hmeg.recognition.settings import CanTrainingConfig
 
         check_folder(out)  # before anything is computed
         chosen = steps or _STEPS[size]

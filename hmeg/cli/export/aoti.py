@@ -50,7 +50,7 @@ def command(weights: str, out: Path, precision: str, device: str, largest_batch:
     from hmeg.devices import select_device
     from hmeg.export.aoti.build import build_package
     from hmeg.export.errors import Unavailable
-    from hmeg.generation.loading import load_model
+    from hmeg.weights import load_model
 
     try:
         chosen = select_device(device)

@@ -58,7 +58,7 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
     from hmeg.export.errors import Unavailable
     from hmeg.export.onnx_check import check_onnx
     from hmeg.export.onnx_export import export_onnx
-    from hmeg.generation.loading import load_model
+    from hmeg.weights import load_model
 
     started = time.monotonic()
 

@@ -100,7 +100,7 @@ def command(
 
 def _export(weights: str, precision: str, folder: Path) -> Path:
     from hmeg.export.onnx_export import export_onnx
-    from hmeg.generation.loading import load_model
+    from hmeg.weights import load_model
 
     model, name = load_model(weights)
     click.echo(f"exporting the decoder of {name} to ONNX, {precision}", err=True)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hmeg.quoting import quoted
@@ -71,17 +70,6 @@ def operations(setting: str, size: int) -> list[Operation]:
     if setting in PRESETS:
         return PRESETS[setting](size)
     return [Operation(name, options) for one in json.loads(setting) for name, options in one.items()]
-
-
-def varying() -> ModuleType:
-    """:mod:`hmeg.generation.augmentation.vary`, which needs an extra; ``ValueError`` where that is not installed."""
-    try:
-        from . import vary
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"--augment needs {error.name}, which is not installed: pip install 'hmeg[augment]'"
-        ) from error
-    return vary
 
 
 def _from_yaml(path: Path) -> list[Operation]:

@@ -13,14 +13,14 @@ import torch
 
 import hmeg
 from hmeg.backends import BackendError
+from hmeg.image_sets.formats import FORMATS
+from hmeg.image_sets.sample import Sample
 
 from ..engine import Encoder
-from ..formats import FORMATS
 from ..generator import Generator
 from ..inputs import Rejection
 from ..loading import load
 from ..manifest import Settings
-from ..sample import Sample
 from .blocks import Block
 
 

@@ -1,0 +1,1 @@
+"""Programs that measure data and write the statistics the package carries."""
