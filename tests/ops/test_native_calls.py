@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import boxes as some
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from hmeg.backends.native.device import Cpu
 from hmeg.backends.native.entry import DTYPE_CODES, EntryPoint
 from hmeg.backends.native.extension import entry_points
 from tests.emulation.library import EMULATOR, Library, build, compiler
+from tests.support import boxes as some
 
 ROOT = Path(__file__).parents[2]
 native = importlib.import_module("hmeg._C")
