@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "docs" / "adding-an-operator.md"
 COPIED = (
     "CMakeLists.txt",
+    "cmake",
     "setup.py",
     "pyproject.toml",
     "README.md",
