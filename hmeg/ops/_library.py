@@ -15,6 +15,7 @@ from hmeg import backends
 
 LIBRARY = torch.library.Library("hmeg", "DEF")
 AUTOCAST_DEVICES = ("cpu", "cuda")
+_any_autocast = torch._C._is_any_autocast_enabled
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,7 +34,7 @@ def define(schema: str, fake: Callable[..., Any]) -> None:
         *values, requested = arguments
         tensors = [value for value in values if isinstance(value, Tensor)]
         backend = backends.select(operator, tensors, requested or None)
-        if not _autocasting():
+        if not _any_autocast():
             return backend.operators[name](backend, *values)
         # Products in torch would have another type than what the kernels beside them read.
         with torch.autocast(tensors[0].device.type, enabled=False):
@@ -77,6 +78,8 @@ def under_autocast(function: Function) -> Function:
 
     @wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
+        if not _any_autocast():
+            return function(*arguments, **named)
         for kind in AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(kind):
                 given = [_cast(value, kind) for value in arguments]
@@ -86,10 +89,6 @@ def under_autocast(function: Function) -> Function:
         return function(*arguments, **named)
 
     return run  # type: ignore[return-value]
-
-
-def _autocasting() -> bool:
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
 def _cast(value: Any, kind: str) -> Any:
