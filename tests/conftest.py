@@ -20,6 +20,8 @@ import torch
 # Before any Triton kernel is imported: without a GPU Triton's interpreter runs them.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+    # Sizes of arrays and indices are checked at every call of native code; on a GPU that would wait for the device.
+    os.environ.setdefault("HMEG_DEBUG", "1")
 
 from hmeg import backends
 from tests.support.targets import Target, target

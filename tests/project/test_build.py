@@ -80,7 +80,7 @@ def test_constants_agree_across_languages() -> None:
 
     header = (ROOT / "csrc" / "box_soft_mask.h").read_text()
     assert float(re.search(r"kBoxSoftMaskMinSide = (\S+);", header)[1]) == MIN_SIDE
-    kernel = (ROOT / "kernels" / "triton" / "ramps.py").read_text()
+    kernel = (ROOT / "kernels" / "triton" / "soft_ramp.py").read_text()
     assert float(re.search(r"MIN_SIDE = tl.constexpr\((\S+)\)", kernel)[1]) == MIN_SIDE
 
 
