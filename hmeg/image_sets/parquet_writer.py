@@ -6,15 +6,12 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
-
-import numpy as np
 
 from hmeg import files
 
-from . import encoding
-from .format import Format, digest_of
+from .format import digest_of
+from .png_format import PngFormat
 from .sample import Sample
 
 if TYPE_CHECKING:
@@ -43,23 +40,17 @@ def schema() -> pyarrow.Schema:
         "index": pa.int64(),
         "weights": pa.string(),
         "line": pa.int64(),
+        "name": pa.string(),
         "augment": pa.string(),
     }
     return pa.schema(list(columns.items()), metadata={"huggingface": json.dumps(_FEATURES)})
 
 
-class ParquetFormat(Format):
+class ParquetFormat(PngFormat):
     """``<split>-000000.parquet``, ...: one row a sample. `datasets` finds the split in the name."""
 
     default_shard = 1000
     needs: ClassVar[dict[str, str]] = {"pyarrow": "parquet"}
-
-    @property
-    def encode(self) -> Callable[[np.ndarray], bytes]:
-        return encoding.png
-
-    def image_name(self, index: int) -> str:
-        return f"{index:06d}.png"
 
     def begin(self, number: int) -> None:
         self._path = self.folder / f"{self.split}-{number:06d}.parquet"
@@ -82,7 +73,7 @@ class ParquetFormat(Format):
             self._file = open(files.partial(self._path), "wb")  # noqa: SIM115 - closed by commit or abandon
             self._writer = pq.ParquetWriter(self._file, schema(), compression="zstd")
         columns = self._writer.schema
-        unknown = self._rows[0].keys() - set(columns.names)
+        unknown = {key for row in self._rows for key in row} - set(columns.names)
         if unknown:  # Arrow would leave it out without a word
             raise ValueError(f"labels have {', '.join(sorted(unknown))}, for which Parquet shards have no column")
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=columns))

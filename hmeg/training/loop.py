@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hmeg.files import same_place, write_atomically
+from hmeg.precisions import canonical
 
 from .board import add_pictures, add_scalars, open_board
 from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint
@@ -228,7 +229,7 @@ class TrainingRun:
 
 
 def _same(name: str, one: Any, other: Any) -> bool:
-    """Whether a setting is the same, a folder's path however it is typed."""
-    return bool(one == other) or (
-        name in FOLDERS and isinstance(one, str) and isinstance(other, str) and same_place(one, other)
-    )
+    """Whether a setting is the same, a folder's path and a precision however they are typed."""
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
+        return bool(one == other)
+    return canonical(one) == canonical(other) if name == "precision" else name in FOLDERS and same_place(one, other)

@@ -401,6 +401,7 @@ def test_backend_that_cannot_run(generate, monkeypatch):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_interrupted(tmp_path, weights):
     out = tmp_path / "out"
     arguments = ["--random", "100000", "--weights", str(weights), "--size", "64", "--out", str(out), "--device", "cpu"]

@@ -62,6 +62,7 @@ def test_symbols_that_models_do_not_know_are_refused(source: Path, tmp_path: Pat
     assert r"do not know \omega" in reasons["omega.inkml"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     prepare(source, whole, workers=1)
@@ -78,6 +79,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) ->
     assert sorted(p.name for p in (cut / "images").iterdir()) == sorted(p.name for p in (whole / "images").iterdir())
 
 
+@pytest.mark.slow
 def test_archive_and_folder_give_the_same(source: Path, tmp_path: Path) -> None:
     archive = tmp_path / "ink.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:

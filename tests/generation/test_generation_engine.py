@@ -108,6 +108,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_process_that_is_killed(tmp_path):
     script = tmp_path / "keeps_a_worker.py"
     script.write_text(KEEPS_A_WORKER)

@@ -18,7 +18,7 @@ from hmeg.graph.latex_source import MAX_NESTING, MAX_SYMBOLS
 from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.tree import same_graph
 from hmeg.graph.vocabulary import SYMBOL_LABELS
-from tests.support.graphs import edges
+from tests.support.graph_text import edges
 
 
 @pytest.mark.parametrize("label", [label for label in SYMBOL_LABELS if label != r"\sqrt"])

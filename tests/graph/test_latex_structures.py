@@ -10,7 +10,7 @@ from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import LatexError, parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.graph.vocabulary import Vocabulary
-from tests.support.graphs import edges
+from tests.support.graph_text import edges
 
 STRUCTURES = [
     (r"\hat{x}^2", r"\hat Below x, \hat Sup 2"),
