@@ -37,6 +37,7 @@ def measures(out: Path, section: str) -> dict[tuple[str, str], dict]:
     return {(m["name"], m["features"]): m for m in found["measures"]}
 
 
+@pytest.mark.slow
 def test_a_set_beside_itself(data: Path, tmp_path: Path) -> None:
     result = evaluate(data, data, "--out", tmp_path / "out", "--size", 64, "--geometry-trials", 2)
     assert result.exit_code == 0, result.output
@@ -77,6 +78,7 @@ def test_sections_merge_and_are_replaced(data: Path, tmp_path: Path) -> None:
     assert not list(out.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_one_name_of_two_sets(data: Path, tmp_path: Path) -> None:
     """The second one does not take the place of the first, unless that is what was asked for."""
     out, other = tmp_path / "out", tmp_path / "other name" / "data"

@@ -86,6 +86,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", list(FORMATS))
 def test_killed_and_started_again(start, job, tmp_path, file_format):
     options = [*job, "--format", file_format]

@@ -81,6 +81,7 @@ def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
     assert "--layout and --image" in str(usage.value)
 
 
+@pytest.mark.slow
 def test_it_resumes_exactly(data: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

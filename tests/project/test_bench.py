@@ -43,6 +43,7 @@ def test_unknown_suite_is_refused() -> None:
     assert "speed" in refused.stderr
 
 
+@pytest.mark.slow
 def test_one_case_from_end_to_end(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "result.json"
     selection = "test_box_soft_mask and crohme1 and forward and (eager or reference)"

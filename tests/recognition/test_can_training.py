@@ -35,6 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("can") / "data")
 
 
+@pytest.mark.slow
 def test_a_tiny_set_is_learned_by_heart(data: Path, tmp_path: Path) -> None:
     """Eight images in print, from random weights to every expression right, by the published optimiser and losses."""
     config = replace(TINY, steps=190, batch_size=8, checkpoint_every=500, validation=str(data), validate_every=180)
@@ -54,6 +55,7 @@ def test_a_tiny_set_is_learned_by_heart(data: Path, tmp_path: Path) -> None:
     assert load(tmp_path / "run", "cpu").recognise([drawn(LABELS[0])])[0].tokens == ("1",)  # best.pt
 
 
+@pytest.mark.slow
 def test_trimmed_images_of_mixed_sizes_are_learned_by_heart(data: Path, tmp_path: Path) -> None:
     """What training lets an image see of its batch's filling, reading hides: with --trim neither may count."""
     config = replace(TINY, steps=190, batch_size=8, checkpoint_every=500, trim=8)

@@ -87,6 +87,7 @@ def test_image_losses_move_the_layout_generator(data: Path, tmp_path: Path) -> N
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_joint_training_resumes_exactly_and_logs_all_losses(data: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -114,6 +115,7 @@ def test_joint_training_resumes_exactly_and_logs_all_losses(data: Path, tmp_path
     assert cooler.metadata["layout_temperature"] == "0.5" and cooler.weights_id != packed.weights_id
 
 
+@pytest.mark.slow
 def test_it_starts_from_the_two_halves(data: Path, tmp_path: Path) -> None:
     LayoutTrainer(data, tmp_path / "layout", replace(LAYOUT, steps=1)).train()
     ImageTrainer(data, tmp_path / "image", replace(IMAGE, steps=1)).train()

@@ -48,6 +48,7 @@ def is_training_graph(graph: GraphBatch) -> bool:
     return graph.boxes is not None
 
 
+@pytest.mark.slow
 def test_half_of_the_steps_judge_unpaired_expressions(data: Path) -> None:
     made = batches(data, LAYOUT)
     paired = [is_training_graph(made(step).fakes) for step in range(200)]

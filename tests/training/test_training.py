@@ -67,6 +67,7 @@ def test_learning_rate_decays_over_the_last_steps_only() -> None:
     assert 0 < config.rate(99) < 0.01
 
 
+@pytest.mark.slow
 def test_layout_training_learns(data: Path, tmp_path: Path) -> None:
     config = replace(LAYOUT, steps=100, batch_size=6, learning_rate=3e-3, checkpoint_every=100)
     LayoutTrainer(data, tmp_path / "run", config).train()
@@ -82,6 +83,7 @@ def test_layout_training_resumes_exactly(data: Path, tmp_path: Path) -> None:
     assert_same_weights(tmp_path / "whole", tmp_path / "halves")
 
 
+@pytest.mark.slow
 def test_image_training_resumes_exactly_and_packs(data: Path, tmp_path: Path) -> None:
     ImageTrainer(data, tmp_path / "whole", IMAGE).train()
     ImageTrainer(data, tmp_path / "halves", replace(IMAGE, steps=1)).train()
@@ -130,6 +132,7 @@ def assert_same_state(a: nn.Module, b: nn.Module) -> None:
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Path, tmp_path: Path) -> None:
     torch.manual_seed(3)
     finished, file = HMEG(SMALL), tmp_path / "finished.safetensors"
@@ -240,6 +243,7 @@ def test_a_killed_run_repeats_what_it_had_not_saved(data: Path, tmp_path: Path) 
     assert [record["step"] for record in log(tmp_path / "run")] == [20, 30, 40]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_need_the_run_it_started_from(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

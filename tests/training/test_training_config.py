@@ -96,6 +96,7 @@ def test_help_is_quick_and_complete() -> None:
     assert "status 75" in " ".join(group.split())
 
 
+@pytest.mark.slow
 def test_tensorboard_writes_scalars_and_pictures(data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

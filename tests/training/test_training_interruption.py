@@ -65,6 +65,7 @@ def wait_for_step(run: Path, process: subprocess.Popen[str], step: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(data: Path, whole: Path, tmp_path: Path) -> None:
     """SIGKILL, with a checkpoint written after every step: so as often as not while one is being written."""
     run, moments, reached = tmp_path / "run", random.Random(3), 0
@@ -87,6 +88,7 @@ def test_killed_at_random_moments(data: Path, whole: Path, tmp_path: Path) -> No
     assert_same_weights(whole, run)
 
 
+@pytest.mark.slow
 def test_told_to_stop(data: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(data, run, steps=10**6)

@@ -22,6 +22,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_nearly_the_same(data: Path, tmp_path: Path) -> None:
     exact, coarse = (
         ImageTrainer(data, tmp_path / precision, replace(IMAGE, precision=precision)) for precision in ("fp32", "bf16")

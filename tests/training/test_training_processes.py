@@ -41,6 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = subprocess.run(
         [*TORCHRUN, two_processes.__file__, str(data), str(tmp_path / "two")],
@@ -76,6 +77,7 @@ def test_two_processes_are_one(data: Path, tmp_path: Path, monkeypatch: pytest.M
         assert int(path.stem[-8:]) == last, "several processes stop when all have heard of it"
 
 
+@pytest.mark.slow
 def test_torchrun_told_to_stop(data: Path, tmp_path: Path) -> None:
     """torchrun passes SIGTERM on to its processes, they write a checkpoint, and the same command goes on from it."""
     config = tmp_path / "config.yaml"
@@ -101,6 +103,7 @@ def test_torchrun_told_to_stop(data: Path, tmp_path: Path) -> None:
     assert int(load_checkpoint(run)["step"]) == step + 1
 
 
+@pytest.mark.slow
 def test_uneven_shares_are_refused(data: Path, tmp_path: Path) -> None:
     trainer = LayoutTrainer(data, tmp_path / "run", LAYOUT)
     with pytest.raises(ValueError, match="3 expressions a step cannot be shared evenly by 2 processes"):
