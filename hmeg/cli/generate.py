@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 from tqdm import tqdm
 
+from hmeg.canvas import SMALLEST
+from hmeg.cli.canvas_options import canvas_of, canvas_options
 from hmeg.cli.errors import described
 from hmeg.cli.parameters import Number, Output, temperature_option
 from hmeg.generation.augmentation.loading import varying
@@ -88,14 +90,7 @@ class _NumberOrAuto(click.ParamType):
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), metavar="S", help="Seed of all noise."
 )
-@click.option(
-    "--size",
-    default=256,
-    show_default=True,
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="Side of the images. 64, 128 and 256 are drawn natively, other sizes up to 256 scaled down.",
-)
+@canvas_options
 @temperature_option(
     "How much layouts vary from sample to sample of an expression: 0 not at all, 1 as the weights were packed."
 )
@@ -189,7 +184,12 @@ def command(
     weights: str,
     count: int,
     seed: int,
-    size: int,
+    size: int | None,
+    canvas: str,
+    symbol_height: float | None,
+    max_size: str | None,
+    min_symbol_height: float | None,
+    margin: int | None,
     temperature: float,
     augment: str,
     device: str,
@@ -218,9 +218,9 @@ def command(
     --format comer         OUT/data.zip, OUT/dictionary.txt
 
     \b
-    OUT/labels.jsonl       one object a sample: image, latex, tokens, symbols, boxes (pixels: x0 y0 x1 y1),
-                           relations (subject, object, name), symlg, ink, seed, index, weights;
-                           line as well for samples from --input, augment with --augment
+    OUT/labels.jsonl       one object a sample: image, width, height, latex, tokens, symbols, boxes (pixels:
+                           x0 y0 x1 y1), relations (subject, object, name), symlg, ink, seed, index, weights,
+                           x_height; line as well for samples from --input, augment with --augment
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
     OUT/contact_sheet.png  samples from all of the run on one page, at most 64
     OUT/manifest.json      settings and finished shards
@@ -228,7 +228,7 @@ def command(
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, precision, runtime, expression, seed, index, size, --temperature and
+    it looks like depends on weights, precision, runtime, expression, seed, index, canvas, --temperature and
     --augment only.
 
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends
@@ -245,6 +245,7 @@ def command(
     if not split.replace("_", "a").replace("-", "a").isalnum() or not split.isascii():
         raise click.UsageError(f"--split may have letters, digits, _ and -, not {quoted(split)}")
 
+    drawn_on = canvas_of(canvas, size, symbol_height, max_size, min_symbol_height, margin)
     _check_runtime(runtime, decoder, weights)
     if engine == "ray":
         _check_for_ray(device, workers, input_path, decoder or weights, gpus_per_actor)
@@ -294,15 +295,15 @@ def command(
             if total == 0:
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
-            generator.check(size, batch_size or 1, temperature)  # before anything is overwritten
-            augment = _checked_augment(augment, size, generator.config.image_channels)
+            generator.check(drawn_on, batch_size or 1, temperature)  # before anything is overwritten
+            augment = _checked_augment(augment, drawn_on.drawn_like, generator.config.image_channels)
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
                 weights=generator.weights,
                 precision=generator.precision,
                 seed=seed,
                 count=count,
-                size=size,
+                size=drawn_on.drawn_like,
                 source=source,
                 format=file_format,
                 split=split,
@@ -310,6 +311,7 @@ def command(
                 runtime=generator.runtime,
                 augment=augment,
                 temperature=temperature,
+                canvas="square" if drawn_on.is_square else str(drawn_on),
             )
             if engine == "ray":
                 cluster = stack.enter_context(
@@ -404,11 +406,12 @@ class _Progress:
     def __init__(self, run: Run, expressions: int | None) -> None:
         self._run = run
         self._count = run.settings.count
-        self._before, self._shown = run.written, 0
+        self._before, self._shown, self._small = run.written, 0, 0
         total = None if expressions is None else (expressions - run.rejected) * self._count
         self._bar = tqdm(total=total, initial=run.written, unit=" images", desc="drawing", bar_format=_BAR)
 
     def written(self, sample: Sample) -> None:
+        self._small += sample.x_height is not None and sample.x_height < SMALLEST
         self._bar.update()
 
     def rejected(self, entry: Entry, reason: str) -> None:
@@ -430,8 +433,15 @@ class _Progress:
         if run.kept > self._before:
             seconds = self._bar.format_dict["elapsed"]
             earlier = f", {_number(self._before, 'image')} of them from before" if self._before else ""
-            rate = f"{seconds:.1f} s, {(run.written - self._before) / seconds:.1f} images/s"
+            pixels = f"{run.pixels / seconds / 1e6:.2f} million pixels/s"
+            rate = f"{seconds:.1f} s, {(run.written - self._before) / seconds:.1f} images/s, {pixels}"
             click.echo(f"{_number(run.kept, 'image')} in {run.folder}{earlier} ({rate})")
+        if self._small and run.settings.drawn_on.is_square:
+            click.echo(
+                f"{_number(self._small, 'image')} with letters less than {SMALLEST:g} pixels high; --canvas fit draws "
+                "long expressions larger",
+                err=True,
+            )
         if run.rejected:
             click.echo(f"{_number(run.rejected, 'expression')} rejected: {run.folder / 'rejected.jsonl'}", err=True)
         if isinstance(error, KeyboardInterrupt):

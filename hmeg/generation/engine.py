@@ -49,7 +49,7 @@ def draw(
     entries  all expressions of the run, from the first one on, also where some shards are finished
     workers  processes that encode images; 0: this one does it
     """
-    settings = run.settings
+    settings, canvas = run.settings, run.settings.drawn_on
 
     def tasks(of_shard: Iterable[Task | Rejection]) -> Iterator[Task]:
         for piece in of_shard:
@@ -60,12 +60,13 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size)
-        with Encoder(run.format.encode, workers, settings.augment) as encoder:
+        start = run.next_shard * settings.shard_size
+        missing = pieces(entries, settings.count, start, canvas.check_expression)
+        with Encoder(run.format.encode, workers, settings.augment, canvas.drawn_like) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
                 samples = generator.stream(
-                    tasks(of_shard), settings.seed, settings.size, batch_size, settings.temperature
+                    tasks(of_shard), settings.seed, None, batch_size, settings.temperature, canvas
                 )
                 for sample, encoded in encoder.encoded(samples):
                     run.write(sample, encoded)
@@ -81,10 +82,13 @@ class Encoder:
     ``encode`` must be importable there, from a module that imports no torch.
 
     augment  as in :class:`hmeg.generation.manifest.Settings`
+    size     :attr:`hmeg.Canvas.drawn_like` of the images' canvas
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE) -> None:
-        self._work = partial(encoding.varied_and_encoded, augment, encode)
+    def __init__(
+        self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE, size: int | None = None
+    ) -> None:
+        self._work = partial(encoding.varied_and_encoded, augment, encode, size)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = WorkerPool(workers) if workers else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 
 from .tasks import Task, as_graph
@@ -91,8 +92,12 @@ class Rejection:
     reason: str
 
 
-def pieces(entries: Iterable[Entry], count: int, start: int = 0) -> Iterator[Task | Rejection]:
+def pieces(
+    entries: Iterable[Entry], count: int, start: int = 0, check: Callable[[SymbolGraph], None] = lambda graph: None
+) -> Iterator[Task | Rejection]:
     """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
+
+    check  ``ValueError`` for a graph that is refused
 
     Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
     numbering. Entries that lie before ``start`` altogether are not even parsed.
@@ -105,6 +110,7 @@ def pieces(entries: Iterable[Entry], count: int, start: int = 0) -> Iterator[Tas
             if entry.problem is not None:
                 raise ValueError(entry.problem)
             graph = as_graph(entry.text)
+            check(graph)
         except ValueError as error:
             if first >= start:
                 yield Rejection(first, entry, str(error))

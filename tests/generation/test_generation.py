@@ -15,7 +15,7 @@ from hmeg.generation.tasks import Task, repeated
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
-from hmeg.model.display import boxes_in_pixels, resize, to_pixels, upright
+from hmeg.model.display import resize, to_pixels, upright
 from hmeg.model.noise import box_noise, image_noise
 from hmeg.weights import bundled_weights
 from tests.support.tiny_model import TINY, save_tiny, tiny_model
@@ -295,7 +295,6 @@ def test_resize_keeps_the_mean_and_makes_no_halo():
 def test_boxes():
     disordered = np.array([[0.9, 0.1, 0.2, 0.4]], np.float32)
     np.testing.assert_array_equal(upright(disordered), np.array([[0.2, 0.1, 0.9, 0.4]], np.float32))
-    assert boxes_in_pixels(np.array([[-0.1, 0.123456, 0.5, 1.2]]), 100).tolist() == [[0, 12.35, 50, 100]]
 
 
 @pytest.mark.parametrize(("name", "value"), [("size", "64"), ("size", 64.0), ("batch_size", None), ("seed", "1")])

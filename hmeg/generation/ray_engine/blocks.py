@@ -38,7 +38,7 @@ def blocks(
     engines compute the same batches. Pixels are for the contact sheet (:mod:`hmeg.generation.overview`).
     """
     size = BATCHES_AHEAD * batch_size
-    missing = pieces(entries, settings.count, first_shard * settings.shard_size)
+    missing = pieces(entries, settings.count, first_shard * settings.shard_size, settings.drawn_on.check_expression)
     for shard, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
         tasks: list[Task] = []
         rejections: list[Rejection] = []
