@@ -37,8 +37,8 @@ def test_boxes_keep_their_proportions_and_the_pen_its_width(canvas, latex):
     graph, boxes = laid_out(latex)
     view = canvas.viewport(graph, boxes)
     placed = view.in_units(boxes).astype(np.float64) * 256
-    ink, before = placed + [PEN, PEN, -PEN, -PEN], without_pen(boxes.astype(np.float64)) * 256
-    np.testing.assert_allclose(ink, before * view.scale + [*view.shift] * 2, atol=1e-3)
+    ink, before = placed + np.array([PEN, PEN, -PEN, -PEN]), without_pen(boxes.astype(np.float64)) * 256
+    np.testing.assert_allclose(ink, before * view.scale + np.array([*view.shift] * 2), atol=1e-3)
     np.testing.assert_allclose(view.in_pixels(view.in_units(boxes)), placed, atol=0.006)
     parts = view.in_fractions(view.in_units(boxes)) * np.array([view.width, view.height] * 2)
     np.testing.assert_allclose(parts, placed, atol=1e-3)
