@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hmeg import backends
 from hmeg.backends.cpu import CpuBackend
-from hmeg.backends.pointers import native_extension
+from hmeg.backends.native.extension import native_extension
 
 BASELINES = ("eager", "compile")
 SUBJECTS = (*BASELINES, "reference", "cpu-avx2", "cpu", "cuda", "triton")

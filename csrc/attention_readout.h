@@ -1,29 +1,53 @@
 // attention_readout: c_n = tanh(mean over the symbols of expression n of x_v W), g_n = sum of sigmoid(x_v . c_n) x_v.
 //
-// Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
-// Arrays are contiguous and of one scalar type: x (V, C), weight (C, C) = W, g (N, C), gradients alike; means and
-// grad_contexts (N, C) are scratch. batch (V,) is int64, non-decreasing, in [0, N).
+// x (V, C), weight (C, C) = W, out (N, C), gradients alike. batch (V,) non-decreasing, in [0, N).
 #pragma once
 
-#include <cstdint>
+#include "parameters.h"
 
-extern "C" {
+namespace hmeg {
 
-const char* hmeg_cpu_attention_readout_forward(int64_t dtype, const void* x, const void* weight, const int64_t* batch,
-                                               void* g, int64_t symbols, int64_t graphs, int64_t channels,
-                                               int64_t threads, int64_t variant);
-const char* hmeg_cpu_attention_readout_backward(int64_t dtype, const void* grad, const void* x, const void* weight,
-                                                const int64_t* batch, void* means, void* grad_contexts, void* grad_x,
-                                                void* grad_weight, int64_t symbols, int64_t graphs, int64_t channels,
-                                                int64_t threads, int64_t variant);
+struct AttentionReadoutForward {
+  const void *x, *weight;
+  const int64_t* batch;
+  void* out;
+  int64_t symbols, graphs, channels;
 
-// A block an expression. Scratch and results in accumulation precision: means, contexts, grad_products and grad_means
-// (N, C), scores and pulls (V,). The gradient of weight is means^T @ grad_products.
-const char* hmeg_cuda_attention_readout_forward(int64_t dtype, const void* x, const void* weight, const int64_t* batch,
-                                                void* out, void* means, void* contexts, void* scores, int64_t symbols,
-                                                int64_t graphs, int64_t channels, void* stream);
-const char* hmeg_cuda_attention_readout_backward(int64_t dtype, const void* grad, const void* x, const void* weight,
-                                                 const int64_t* batch, void* grad_x, void* means, void* grad_products,
-                                                 void* contexts, void* grad_means, void* scores, void* pulls,
-                                                 int64_t symbols, int64_t graphs, int64_t channels, void* stream);
-}
+  template <typename List>
+  void fields(List& list) {
+    list.array(HMEG_FIELD(x), symbols * channels);
+    list.array(HMEG_FIELD(weight), channels * channels);
+    list.array(HMEG_FIELD(batch), symbols);
+    list.array(HMEG_FIELD(out), graphs * channels);
+    list.number(HMEG_FIELD(symbols));
+    list.number(HMEG_FIELD(graphs));
+    list.number(HMEG_FIELD(channels));
+  }
+};
+
+// The gradient of weight is means^T @ grad_products, (N, C) each. On the CPU it is made here; on a GPU grad_weight is
+// null and the product is left to the caller.
+struct AttentionReadoutBackward {
+  const void *grad, *x, *weight;
+  const int64_t* batch;
+  void *grad_x, *grad_weight;
+  Sums *means, *grad_products;
+  int64_t symbols, graphs, channels;
+
+  template <typename List>
+  void fields(List& list) {
+    list.array(HMEG_FIELD(grad), graphs * channels);
+    list.array(HMEG_FIELD(x), symbols * channels);
+    list.array(HMEG_FIELD(weight), channels * channels);
+    list.array(HMEG_FIELD(batch), symbols);
+    list.array(HMEG_FIELD(grad_x), symbols * channels);
+    list.optional(HMEG_FIELD(grad_weight), channels * channels);
+    list.array(HMEG_FIELD(means), graphs * channels);
+    list.array(HMEG_FIELD(grad_products), graphs * channels);
+    list.number(HMEG_FIELD(symbols));
+    list.number(HMEG_FIELD(graphs));
+    list.number(HMEG_FIELD(channels));
+  }
+};
+
+}  // namespace hmeg

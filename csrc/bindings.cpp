@@ -1,60 +1,198 @@
-// The Python module hmeg._C. The only file that knows of pybind11; it knows nothing of torch: tensors arrive as
-// addresses, sizes and a dtype code (hmeg/backends does the translation).
+// The Python module hmeg._C. The only file that knows of pybind11; it knows nothing of torch, nor of any operator:
+// entry points list their fields (parameters.h), and tensors arrive as addresses (hmeg/backends/native/entry.py).
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <new>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
-#include "attention_readout.h"
-#include "box_layout.h"
-#include "box_soft_mask.h"
-#include "compose_layout.h"
-#include "crop_boxes.h"
 #include "cpu/variants.h"
-#include "matrix_product.h"
-#include "normal_noise.h"
-#include "refine_layout.h"
-#include "refine_masks.h"
+#include "entry.h"
 #include "triple_message.h"
 
 namespace py = pybind11;
 
 namespace {
 
-// Pointers cross from Python as integers.
-template <typename A>
-using Wire = std::conditional_t<std::is_pointer_v<A>, std::uintptr_t, A>;
+using hmeg::Call;
+using hmeg::Device;
+using hmeg::Entry;
+using hmeg::Field;
+using hmeg::Kind;
 
-template <typename A>
-A from_wire(Wire<A> value) {
-  if constexpr (std::is_pointer_v<A>) {
-    return reinterpret_cast<A>(value);
-  } else {
-    return value;
+// An entry point as Python calls it.
+struct Bound {
+  const Entry* entry;
+  std::vector<Field> fields;
+
+  explicit Bound(const Entry* of) : entry(of), fields(of->fields(std::vector<char>(of->size).data())) {
+    // Every field has 8 bytes, so this is each of them, once, in their order.
+    for (size_t i = 0; i < fields.size(); ++i) {
+      if (fields[i].offset != int64_t(8 * i)) throw py::import_error(name() + ": fields are not listed in their order");
+    }
+    if (entry->size != int64_t(8 * fields.size())) throw py::import_error(name() + ": a field is not listed");
   }
-}
-
-// A submodule of entry points, and what their messages are thrown as.
-template <typename Error>
-struct Entries {
-  py::module_ module;
+  std::string name() const { return entry->name; }
 };
 
-// Binds an entry point that returns nullptr or an error message.
-template <typename Error, typename... A>
-void bind(Entries<Error>& entries, const char* name, const char* (*function)(A...)) {
-  entries.module.def(name, [function](Wire<A>... arguments) {
-    std::string error;
+struct Filled {
+  alignas(8) char parameters[hmeg::kMostParameterBytes];
+  Call call;
+};
+
+bool refuse(const Bound& bound, const std::string& what) {
+  PyErr_SetString(PyExc_TypeError, (bound.name() + ": " + what).c_str());
+  return false;
+}
+
+bool number(PyObject* value, int64_t* to) {
+  if (!PyLong_Check(value)) return false;
+  *to = PyLong_AsLongLong(value);
+  return !(*to == -1 && PyErr_Occurred() != nullptr);
+}
+
+bool address(PyObject* value, void** to) {
+  if (!PyLong_Check(value)) return false;
+  *to = PyLong_AsVoidPtr(value);
+  return !(*to == nullptr && PyErr_Occurred() != nullptr);
+}
+
+// Fills a structure from the values of its fields, in their order, and a Call from what follows them.
+bool fill(const Bound& bound, PyObject* const* arguments, Py_ssize_t count, Filled* to) {
+  if (count != 6 || !PyList_Check(arguments[0])) {
+    return refuse(bound, "takes a list of values, then dtype, threads, variant, stream and workspace");
+  }
+  PyObject* const values = arguments[0];
+  if (PyList_GET_SIZE(values) != Py_ssize_t(bound.fields.size())) {
+    return refuse(bound, "takes " + std::to_string(bound.fields.size()) + " values, got " +
+                             std::to_string(PyList_GET_SIZE(values)));
+  }
+  for (size_t i = 0; i < bound.fields.size(); ++i) {
+    const Field& field = bound.fields[i];
+    PyObject* const value = PyList_GET_ITEM(values, i);
+    char* const place = to->parameters + field.offset;
+    bool fits = false;
+    if (field.kind == Kind::kInteger) {
+      fits = number(value, reinterpret_cast<int64_t*>(place));
+    } else if (field.kind == Kind::kReal) {
+      fits = PyFloat_Check(value);
+      if (fits) *reinterpret_cast<double*>(place) = PyFloat_AS_DOUBLE(value);
+    } else {
+      fits = address(value, reinterpret_cast<void**>(place));
+    }
+    if (!fits) {
+      if (PyErr_Occurred() != nullptr) PyErr_Clear();
+      const char* const kind = field.kind == Kind::kReal      ? "a float"
+                               : field.kind == Kind::kInteger ? "an integer of 64 bits"
+                                                              : "an address";
+      return refuse(bound, std::string(field.name) + " must be " + kind + ", got " + Py_TYPE(value)->tp_name);
+    }
+  }
+  Call& call = to->call;
+  if (!number(arguments[1], &call.dtype) || !number(arguments[2], &call.threads) ||
+      !number(arguments[3], &call.variant) || !address(arguments[4], &call.stream) ||
+      !address(arguments[5], &call.workspace)) {
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    return refuse(bound, "dtype, threads, variant, stream and workspace must be integers");
+  }
+  if (call.threads < 1) call.threads = 1;
+  return true;
+}
+
+// Calls body(); a C++ exception becomes Python's.
+template <typename Body>
+PyObject* guarded(Body body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+const Bound& bound_of(PyObject* self) { return *static_cast<const Bound*>(PyCapsule_GetPointer(self, nullptr)); }
+
+// Workspace up to this many bytes is at hand on the CPU: allocating it would take longer than a small call.
+constexpr int64_t kAtHand = 64 * 1024;
+
+void* workspace_at_hand() {
+  constexpr size_t kAlignment = 64;
+  thread_local std::vector<char> memory(kAtHand + kAlignment);
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
+  return reinterpret_cast<void*>((begin + kAlignment - 1) / kAlignment * kAlignment);
+}
+
+// None; or, without a workspace and where one is needed, its bytes, and nothing is done.
+PyObject* run(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  const Bound& bound = bound_of(self);
+  const Entry& entry = *bound.entry;
+  Filled filled;
+  if (!fill(bound, arguments, count, &filled)) return nullptr;
+  return guarded([&]() -> PyObject* {
+    if (entry.workspace != nullptr && filled.call.workspace == nullptr) {
+      const int64_t bytes = entry.workspace(filled.parameters, filled.call);
+      if (bytes > (entry.device == Device::kCpu ? kAtHand : 0)) return PyLong_FromLongLong(bytes);
+      if (bytes > 0) filled.call.workspace = workspace_at_hand();
+    }
+    const char* message;
     {
       py::gil_scoped_release release;
-      if (const char* message = function(from_wire<A>(arguments)...)) error = message;
+      message = entry.run(filled.parameters, filled.call);
     }
-    if (!error.empty()) throw Error(error);
+    if (message == nullptr) Py_RETURN_NONE;
+    // On the CPU all that is refused are arguments.
+    PyErr_SetString(entry.device == Device::kCpu ? PyExc_ValueError : PyExc_RuntimeError, message);
+    return nullptr;
   });
+}
+
+// Of every field: how many items are reached, and the limit of indices or -1.
+PyObject* bounds(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  const Bound& bound = bound_of(self);
+  Filled filled;
+  if (!fill(bound, arguments, count, &filled)) return nullptr;
+  return guarded([&] {
+    py::list result;
+    for (const Field& field : bound.entry->fields(filled.parameters)) {
+      result.append(py::make_tuple(field.count, field.limit));
+    }
+    return result.release().ptr();
+  });
+}
+
+using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+
+template <Fast kFunction>
+py::object function_of(const char* name, PyObject* self) {
+  static PyMethodDef definition = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(kFunction)),
+                                   METH_FASTCALL, nullptr};
+  return py::reinterpret_steal<py::object>(PyCFunction_New(&definition, self));
+}
+
+// Name -> (fields, run, bounds); a field is (name, kind, written, optional, strided).
+py::dict entries_of(Device device) {
+  py::dict result;
+  for (const Entry* entry = hmeg::first_entry(); entry != nullptr; entry = entry->next) {
+    if (entry->device != device) continue;
+    auto* const bound = new Bound(entry);  // as long as the process
+    const py::object self = py::reinterpret_steal<py::object>(PyCapsule_New(bound, nullptr, nullptr));
+    py::list fields;
+    for (const Field& field : bound->fields) {
+      fields.append(py::make_tuple(field.name, int64_t(field.kind), field.written, field.optional, field.strided));
+    }
+    result[entry->name] =
+        py::make_tuple(fields, function_of<run>("run", self.ptr()), function_of<bounds>("bounds", self.ptr()));
+  }
+  return result;
 }
 
 std::vector<std::string> words(const std::string& text) {
@@ -94,63 +232,14 @@ py::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  module.doc() = "Native kernels of hmeg. Arrays are addresses of contiguous memory; use hmeg.ops from Python.";
+  module.doc() = "Native kernels of hmeg. Arrays are addresses of memory; use hmeg.ops from Python.";
   module.def("build_info", &build_info,
              "version, compiler, pybind11, cpu_variants (instruction sets usable here), cpu_variant (the one in use), "
              "cuda (compiler version or None), cuda_archs (compiled in).");
-
-  // ValueError: all that these refuse are arguments.
-  Entries<std::invalid_argument> cpu{module.def_submodule("cpu", "Kernels for the CPU.")};
-  bind(cpu, "attention_readout_forward", &hmeg_cpu_attention_readout_forward);
-  bind(cpu, "attention_readout_backward", &hmeg_cpu_attention_readout_backward);
-  bind(cpu, "box_soft_mask_forward", &hmeg_cpu_box_soft_mask_forward);
-  bind(cpu, "box_soft_mask_backward", &hmeg_cpu_box_soft_mask_backward);
-  cpu.module.def("box_layout_forward_workspace", &hmeg::box_layout_forward_workspace, "Scalars of workspace.");
-  cpu.module.def("box_layout_backward_scratch", &hmeg::box_layout_backward_scratch, "Scalars of workspace a thread.");
-  bind(cpu, "box_layout_forward", &hmeg_cpu_box_layout_forward);
-  bind(cpu, "box_layout_backward", &hmeg_cpu_box_layout_backward);
-  cpu.module.def("crop_boxes_scratch", &hmeg::crop_boxes_scratch, "Scalars of workspace a thread.");
-  bind(cpu, "crop_boxes_forward", &hmeg_cpu_crop_boxes_forward);
-  bind(cpu, "crop_boxes_backward", &hmeg_cpu_crop_boxes_backward);
-  bind(cpu, "compose_layout_forward", &hmeg_cpu_compose_layout_forward);
-  bind(cpu, "compose_layout_backward", &hmeg_cpu_compose_layout_backward);
-  cpu.module.def("matrix_product_workspace", &hmeg_cpu_matrix_product_workspace, "Bytes.");
-  bind(cpu, "matrix_product", &hmeg_cpu_matrix_product);
-  bind(cpu, "normal_noise", &hmeg_cpu_normal_noise);
-  cpu.module.def("refine_masks_forward_workspace", &hmeg_cpu_refine_masks_forward_workspace, "Bytes.");
-  cpu.module.def("refine_masks_backward_workspace", &hmeg_cpu_refine_masks_backward_workspace, "Bytes.");
-  bind(cpu, "refine_masks_forward", &hmeg_cpu_refine_masks_forward);
-  bind(cpu, "refine_masks_backward", &hmeg_cpu_refine_masks_backward);
-  cpu.module.def("refine_layout_workspace", &hmeg_cpu_refine_layout_workspace, "Bytes.");
-  bind(cpu, "refine_layout", &hmeg_cpu_refine_layout);
-  cpu.module.def("triple_message_forward_workspace", &hmeg_cpu_triple_message_forward_workspace, "Bytes.");
-  cpu.module.def("triple_message_backward_workspace", &hmeg_cpu_triple_message_backward_workspace, "Bytes.");
-  cpu.module.def("triple_message_by_matrix_unit", &hmeg_cpu_triple_message_by_matrix_unit, "1 or 0.");
-  cpu.module.def("triple_message_gradient_row", &hmeg::triple_message_gradient_row, "Numbers that a row takes.");
-  bind(cpu, "triple_message_forward", &hmeg_cpu_triple_message_forward);
-  bind(cpu, "triple_message_backward", &hmeg_cpu_triple_message_backward);
-
-#ifdef HMEG_WITH_CUDA
-  Entries<std::runtime_error> cuda{module.def_submodule("cuda", "Launchers of the CUDA kernels.")};
-  bind(cuda, "attention_readout_forward", &hmeg_cuda_attention_readout_forward);
-  bind(cuda, "attention_readout_backward", &hmeg_cuda_attention_readout_backward);
-  bind(cuda, "box_layout_forward", &hmeg_cuda_box_layout_forward);
-  bind(cuda, "box_layout_backward", &hmeg_cuda_box_layout_backward);
-  bind(cuda, "box_soft_mask_forward", &hmeg_cuda_box_soft_mask_forward);
-  bind(cuda, "box_soft_mask_backward", &hmeg_cuda_box_soft_mask_backward);
-  bind(cuda, "compose_layout_forward", &hmeg_cuda_compose_layout_forward);
-  bind(cuda, "compose_layout_backward", &hmeg_cuda_compose_layout_backward);
-  bind(cuda, "normal_noise", &hmeg_cuda_normal_noise);
-  bind(cuda, "triple_message_hidden", &hmeg_cuda_triple_message_hidden);
-  bind(cuda, "triple_message_pool", &hmeg_cuda_triple_message_pool);
-  bind(cuda, "triple_message_grad_products", &hmeg_cuda_triple_message_grad_products);
-  bind(cuda, "triple_message_collect", &hmeg_cuda_triple_message_collect);
-  bind(cuda, "crop_boxes_forward", &hmeg_cuda_crop_boxes_forward);
-  bind(cuda, "crop_boxes_backward", &hmeg_cuda_crop_boxes_backward);
-  bind(cuda, "refine_masks_workspace", &hmeg_cuda_refine_masks_workspace);
-  bind(cuda, "refine_masks_forward", &hmeg_cuda_refine_masks_forward);
-  bind(cuda, "refine_masks_backward", &hmeg_cuda_refine_masks_backward);
-  bind(cuda, "refine_layout_workspace", &hmeg_cuda_refine_layout_workspace);
-  bind(cuda, "refine_layout", &hmeg_cuda_refine_layout);
-#endif
+  module.attr("entries") =
+      py::dict(py::arg("cpu") = entries_of(Device::kCpu), py::arg("cuda") = entries_of(Device::kCuda));
+  module.def("triple_message_by_matrix_unit", &hmeg::triple_message_by_matrix_unit, py::kw_only(), py::arg("dtype"),
+             py::arg("edges"), py::arg("variant"), "Whether triple_message multiplies by a matrix unit.");
+  module.def("triple_message_gradient_row", &hmeg::triple_message_gradient_row, py::kw_only(), py::arg("hidden"),
+             "Numbers that a row of the gradients of W1 and W2 takes.");
 }

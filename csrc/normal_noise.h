@@ -1,11 +1,8 @@
 // normal_noise: standard normal numbers that depend on (seed, index of the sample, position) alone; bit for bit the
 // same on every backend. docs/kernels.md defines them; what every implementation needs of the definition is here.
-//
-// Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
-// indices (N,), the sample's index as the bits of an unsigned number; out (N, numbers), contiguous; seed likewise bits.
 #pragma once
 
-#include <cstdint>
+#include "parameters.h"
 
 namespace hmeg::noise {
 
@@ -30,11 +27,22 @@ constexpr float kCosine2 = -1.2337005f, kCosine4 = 0.25366852f, kCosine6 = -0.02
 
 }  // namespace hmeg::noise
 
-extern "C" {
+namespace hmeg {
 
-const char* hmeg_cpu_normal_noise(const int64_t* indices, float* out, int64_t samples, int64_t numbers, int64_t seed,
-                                  int64_t threads, int64_t variant);
+// indices (N,), the sample's index as the bits of an unsigned number; out (N, numbers); seed likewise bits.
+struct NormalNoise {
+  const int64_t* indices;
+  float* out;
+  int64_t samples, numbers, seed;
 
-const char* hmeg_cuda_normal_noise(const int64_t* indices, float* out, int64_t samples, int64_t numbers, int64_t seed,
-                                   void* stream);
-}
+  template <typename List>
+  void fields(List& list) {
+    list.array(HMEG_FIELD(indices), samples);
+    list.array(HMEG_FIELD(out), samples * numbers);
+    list.number(HMEG_FIELD(samples));
+    list.number(HMEG_FIELD(numbers));
+    list.number(HMEG_FIELD(seed));
+  }
+};
+
+}  // namespace hmeg

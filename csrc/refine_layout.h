@@ -1,32 +1,44 @@
 // refine_layout: layout[n, c, p] = sum over the symbols v of expression n of masks[v, p] * features[v, c], the masks
 // those of refine_masks in evaluation mode, used as they are made.
 //
-// Every function here returns nullptr, or a message that says what went wrong and lives until the thread's next call.
-// Arrays are contiguous and of one scalar type: features (V, C), layout (N, C, H, W), the others as in refine_masks.h.
-// batch (V,) is int64, non-decreasing, in [0, N): an expression's symbols are neighbours.
+// features (V, C), layout (N, C, H, W), the others as in refine_masks.h. batch (V,) non-decreasing, in [0, N): an
+// expression's symbols are neighbours.
 #pragma once
 
-#include <cstdint>
+#include "parameters.h"
 
-extern "C" {
+namespace hmeg {
 
-// Bytes of workspace that the function below needs.
-int64_t hmeg_cpu_refine_layout_workspace(int64_t dtype, int64_t hidden, int64_t width, int64_t threads);
+struct RefineLayout {
+  const void *boxes, *conv1_weight, *conv1_bias, *bn_weight, *bn_bias, *mean, *var, *conv2_weight, *conv2_bias,
+      *features;
+  const int64_t* batch;
+  void* layout;
+  int64_t symbols, graphs, hidden, channels, height, width;
+  double eps;
 
-const char* hmeg_cpu_refine_layout(int64_t dtype, const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                   const void* bn_weight, const void* bn_bias, const void* mean, const void* var,
-                                   const void* conv2_weight, const void* conv2_bias, const void* features,
-                                   const int64_t* batch, void* layout, void* workspace, int64_t symbols, int64_t graphs,
-                                   int64_t hidden, int64_t channels, int64_t height, int64_t width, double eps,
-                                   int64_t threads, int64_t variant);
+  template <typename List>
+  void fields(List& list) {
+    list.array(HMEG_FIELD(boxes), 4 * symbols);
+    list.array(HMEG_FIELD(conv1_weight), 36 * hidden);
+    list.array(HMEG_FIELD(conv1_bias), hidden);
+    list.array(HMEG_FIELD(bn_weight), hidden);
+    list.array(HMEG_FIELD(bn_bias), hidden);
+    list.array(HMEG_FIELD(mean), hidden);
+    list.array(HMEG_FIELD(var), hidden);
+    list.array(HMEG_FIELD(conv2_weight), 9 * hidden);
+    list.array(HMEG_FIELD(conv2_bias), 1);
+    list.array(HMEG_FIELD(features), symbols * channels);
+    list.array(HMEG_FIELD(batch), symbols);
+    list.array(HMEG_FIELD(layout), graphs * channels * height * width);
+    list.number(HMEG_FIELD(symbols));
+    list.number(HMEG_FIELD(graphs));
+    list.number(HMEG_FIELD(hidden));
+    list.number(HMEG_FIELD(channels));
+    list.number(HMEG_FIELD(height));
+    list.number(HMEG_FIELD(width));
+    list.number(HMEG_FIELD(eps));
+  }
+};
 
-// To `size`: scalars of workspace in accumulation precision (float64 for float64, else float32) for the function below.
-const char* hmeg_cuda_refine_layout_workspace(int64_t hidden, int64_t* size);
-
-const char* hmeg_cuda_refine_layout(int64_t dtype, const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                    const void* bn_weight, const void* bn_bias, const void* mean, const void* var,
-                                    const void* conv2_weight, const void* conv2_bias, const void* features,
-                                    const int64_t* batch, void* layout, void* workspace, int64_t symbols,
-                                    int64_t graphs, int64_t hidden, int64_t channels, int64_t height, int64_t width,
-                                    double eps, void* stream);
-}
+}  // namespace hmeg

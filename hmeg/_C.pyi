@@ -1,10 +1,10 @@
-"""The native extension; see csrc/bindings.cpp. Arrays cross as addresses of contiguous memory."""
+"""The native extension; see csrc/bindings.cpp. Arrays cross as addresses; hmeg/backends/native/entry.py takes them."""
 
-from types import ModuleType
 from typing import Any
 
-cpu: ModuleType
-# Present when the CUDA kernels were compiled in.
-cuda: ModuleType
+# Entry points by device and name: fields, run, bounds.
+entries: dict[str, dict[str, tuple[Any, ...]]]
 
 def build_info() -> dict[str, Any]: ...
+def triple_message_by_matrix_unit(*, dtype: int, edges: int, variant: int) -> bool: ...
+def triple_message_gradient_row(*, hidden: int) -> int: ...

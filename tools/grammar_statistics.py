@@ -7,7 +7,6 @@ SRC is a folder or archive of InkML files (CROHME's training set). Only counts a
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from hmeg.graph.baselines import baseline_from
 from hmeg.graph.grammar import STATISTICS_FILE
 from hmeg.graph.grammar_items import NAMES, Item, Situation, context_of, items_of, recurrence, use_name
 from hmeg.graph.symbol_graph import SymbolGraph
+from tools.statistics_file import write_statistics
 
 
 class Counts:
@@ -118,7 +118,7 @@ def main(src: Path, out: Path) -> None:
         counts.add(ink.graph)
     if not counts.expressions:
         raise click.ClickException(f"no expression in {src}")
-    out.write_text(json.dumps(counts.to_json(), indent=0, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_statistics(out, counts.to_json())
     click.echo(f"{counts.expressions} expressions counted, {counts.irregular} irregular, {unread} unreadable -> {out}")
 
 

@@ -33,6 +33,7 @@ from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.typeset import STATISTICS_FILE, gap_kinds
 from hmeg.graph.typeset_rows import CLOSING, OPENING, Row, bracket_pairs, rows_of
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
+from tools.statistics_file import write_statistics
 
 _STROKE = 2.5 / 256  # width of the pen in prepared images, which boxes include
 _ROUNDS = 6  # of fitting rows to labels and labels to rows
@@ -369,7 +370,7 @@ def main(data: Path, out: Path) -> None:
         statistics = measure(graphs)
     except ValueError as error:
         raise click.ClickException(f"{source}: {error}; measure a larger data set") from None
-    out.write_text(json.dumps(statistics, indent=0, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_statistics(out, statistics)
     click.echo(f"{len(graphs)} expressions measured -> {out}")
 
 

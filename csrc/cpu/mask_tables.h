@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cpu/simd/mask_tables.h"
-#include "cpu/workspace.h"
+#include "workspace.h"
 
 namespace hmeg::cpu {
 

@@ -5,7 +5,8 @@
 #include "cpu/call.h"
 #include "cpu/parallel.h"
 #include "cpu/variants.h"
-#include "cpu/workspace.h"
+#include "workspace.h"
+#include "entry.h"
 
 #ifdef HMEG_WITH_AMX
 #include "cpu/amx/factors.h"
@@ -67,39 +68,38 @@ void check(int64_t parts, int64_t variant) {
   if (checked_variant(variant) != kAmx) throw std::invalid_argument("this CPU variant has no matrix unit");
 }
 
-}  // namespace
-}  // namespace hmeg::cpu
-
-int64_t hmeg_cpu_matrix_product_workspace(int64_t depth, int64_t columns, int64_t parts, int64_t variant,
-                                          int64_t threads) {
-  using namespace hmeg::cpu;
-  check(parts, variant);
-  Workspace workspace;
+int64_t workspace(const MatrixProduct& given, const Call& call) {
+  check(given.parts, call.variant);
+  Workspace counting;
 #ifdef HMEG_WITH_AMX
-  Plan(workspace, depth, columns, parts, threads);
-#else
-  (void)depth, (void)columns, (void)threads;
+  Plan(counting, given.depth, given.columns, given.parts, call.threads);
 #endif
-  return workspace.bytes();
+  return counting.bytes();
 }
 
-const char* hmeg_cpu_matrix_product(const float* a, int64_t a_row, int64_t a_column, const float* b, int64_t b_row,
-                                    int64_t b_column, float* out, int64_t out_row, int64_t rows, int64_t depth,
-                                    int64_t columns, int64_t add, void* memory, int64_t parts, int64_t threads,
-                                    int64_t variant) {
-  using namespace hmeg::cpu;
+const char* run(const MatrixProduct& given, const Call& call) {
   return message_of([&] {
-    check(parts, variant);
+    check(given.parts, call.variant);
 #ifdef HMEG_WITH_AMX
-    Workspace workspace(memory);
-    const Plan plan(workspace, depth, columns, parts, threads);
-    parallel_phases(2, threads, [&] {
-      return Work{
-          {a, a_row, a_column}, {b, b_row, b_column}, out, out_row, rows, depth, columns, add != 0, parts, plan};
+    Workspace workspace(call.workspace);
+    const Plan plan(workspace, given.depth, given.columns, given.parts, call.threads);
+    parallel_phases(2, call.threads, [&] {
+      return Work{{given.a, given.a_row, given.a_column},
+                  {given.b, given.b_row, given.b_column},
+                  given.out,
+                  given.out_row,
+                  given.rows,
+                  given.depth,
+                  given.columns,
+                  given.add != 0,
+                  given.parts,
+                  plan};
     });
-#else
-    (void)a, (void)a_row, (void)a_column, (void)b, (void)b_row, (void)b_column, (void)out, (void)out_row, (void)rows;
-    (void)depth, (void)columns, (void)add, (void)memory, (void)threads;
 #endif
   });
 }
+
+HMEG_ENTRY(kCpu, matrix_product, run, workspace);
+
+}  // namespace
+}  // namespace hmeg::cpu

@@ -2,7 +2,6 @@
 #include "refine_layout.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "cpu/batch.h"
 #include "cpu/call.h"
@@ -11,64 +10,63 @@
 #include "cpu/simd/refine_layout_simd.h"
 #include "cpu/simd/refine_masks_simd.h"
 #include "cpu/variants.h"
+#include "entry.h"
 
 namespace hmeg::cpu {
 namespace {
 
 template <typename T>
 struct LayoutPlan {
+  int64_t* first;  // of each expression's symbols
   MaskTables<T> tables;
   T* scratch;
   int64_t scratch_scalars;
 
-  LayoutPlan(Workspace& workspace, int64_t hidden, int64_t height, int64_t width, int64_t threads)
-      : tables(mask_tables<T>(workspace, hidden, height, width)) {
-    scratch_scalars = mask_forward_scratch(tables.padded, width) + kRefineSymbols * refine_tile_rows(width) * width;
+  LayoutPlan(Workspace& workspace, const RefineLayout& given, int64_t threads)
+      : first(workspace.take<int64_t>(given.graphs + 1)),
+        tables(mask_tables<T>(workspace, given.hidden, given.height, given.width)) {
+    scratch_scalars =
+        mask_forward_scratch(tables.padded, given.width) + kRefineSymbols * refine_tile_rows(given.width) * given.width;
     scratch = workspace.take<T>(threads * scratch_scalars);
   }
 };
 
-}  // namespace
-}  // namespace hmeg::cpu
-
-int64_t hmeg_cpu_refine_layout_workspace(int64_t dtype, int64_t hidden, int64_t width, int64_t threads) {
-  using namespace hmeg::cpu;
+int64_t workspace(const RefineLayout& given, const Call& call) {
   Workspace counting;
-  with_scalar_type(dtype, [&](auto zero) { LayoutPlan<decltype(zero)>(counting, hidden, 1, width, threads); });
+  with_scalar_type(call.dtype, [&](auto zero) { LayoutPlan<decltype(zero)>(counting, given, call.threads); });
   return counting.bytes();
 }
 
-const char* hmeg_cpu_refine_layout(int64_t dtype, const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                   const void* bn_weight, const void* bn_bias, const void* mean, const void* var,
-                                   const void* conv2_weight, const void* conv2_bias, const void* features,
-                                   const int64_t* batch, void* layout, void* workspace, int64_t symbols, int64_t graphs,
-                                   int64_t hidden, int64_t channels, int64_t height, int64_t width, double eps,
-                                   int64_t threads, int64_t variant) {
-  using namespace hmeg;
-  using namespace hmeg::cpu;
+const char* run(const RefineLayout& given, const Call& call) {
   return message_of([&] {
-    const Variant chosen = checked_variant(variant);
-    std::vector<int64_t> first(graphs + 1);
-    first_symbols("refine_layout", batch, symbols, graphs, first.data());
-    with_scalar_type(dtype, [&](auto zero) {
+    const Variant chosen = checked_variant(call.variant);
+    with_scalar_type(call.dtype, [&](auto zero) {
       using T = decltype(zero);
-      Workspace memory(workspace);
-      LayoutPlan<T> plan(memory, hidden, height, width, threads);
-      const MaskWeights<T> weights =
-          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
+      Workspace memory(call.workspace);
+      LayoutPlan<T> plan(memory, given, call.threads);
+      first_symbols("refine_layout", given.batch, given.symbols, given.graphs, plan.first);
+      const MaskWeights<T> weights = mask_weights<T>(given.conv1_weight, given.conv1_bias, given.bn_weight,
+                                                     given.bn_bias, given.conv2_weight, given.conv2_bias);
       fill_lines(plan.tables, weights);
       fill_updates(plan.tables, weights,
-                   batch_norm(weights, static_cast<const T*>(mean), static_cast<const T*>(var), hidden, eps));
-      const int64_t rows = refine_tile_rows(width), tiles = (height + rows - 1) / rows;
-      parallel_for(graphs * tiles, 1, threads, [&](int64_t begin, int64_t end, int64_t worker) {
+                   batch_norm(weights, static_cast<const T*>(given.mean), static_cast<const T*>(given.var),
+                              given.hidden, given.eps));
+      const int64_t rows = refine_tile_rows(given.width), tiles = (given.height + rows - 1) / rows;
+      parallel_for(given.graphs * tiles, 1, call.threads, [&](int64_t begin, int64_t end, int64_t worker) {
         for (int64_t item = begin; item < end; ++item) {
           const int64_t graph = item / tiles, row = item % tiles * rows;
-          HMEG_VARIANT_CALL(chosen, refine_layout_tile, plan.tables, static_cast<const T*>(boxes),
-                            static_cast<const T*>(features),
-                            static_cast<T*>(layout) + graph * channels * height * width, first[graph], first[graph + 1],
-                            channels, row, std::min(row + rows, height), plan.scratch + worker * plan.scratch_scalars);
+          HMEG_VARIANT_CALL(chosen, refine_layout_tile, plan.tables, static_cast<const T*>(given.boxes),
+                            static_cast<const T*>(given.features),
+                            static_cast<T*>(given.layout) + graph * given.channels * given.height * given.width,
+                            plan.first[graph], plan.first[graph + 1], given.channels, row,
+                            std::min(row + rows, given.height), plan.scratch + worker * plan.scratch_scalars);
         }
       });
     });
   });
 }
+
+HMEG_ENTRY(kCpu, refine_layout, run, workspace);
+
+}  // namespace
+}  // namespace hmeg::cpu

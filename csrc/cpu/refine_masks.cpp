@@ -10,6 +10,7 @@
 #include "cpu/parallel.h"
 #include "cpu/simd/refine_masks_simd.h"
 #include "cpu/variants.h"
+#include "entry.h"
 
 namespace hmeg::cpu {
 namespace {
@@ -156,87 +157,73 @@ void box_gradients(const BackwardPlan<T>& plan, const std::vector<Channel>& chan
   }
 }
 
-}  // namespace
-}  // namespace hmeg::cpu
-
-int64_t hmeg_cpu_refine_masks_forward_workspace(int64_t dtype, int64_t symbols, int64_t channels, int64_t width,
-                                                int64_t training, int64_t threads) {
-  using namespace hmeg::cpu;
+int64_t forward_workspace(const RefineMasksForward& given, const Call& call) {
   Workspace counting;
-  with_scalar_type(dtype, [&](auto zero) {
-    ForwardPlan<decltype(zero)>(counting, symbols, channels, 1, width, training != 0, threads);
+  with_scalar_type(call.dtype, [&](auto zero) {
+    ForwardPlan<decltype(zero)>(counting, given.symbols, given.channels, given.height, given.width, given.training != 0,
+                                call.threads);
   });
   return counting.bytes();
 }
 
-const char* hmeg_cpu_refine_masks_forward(int64_t dtype, const void* boxes, const void* conv1_weight,
-                                          const void* conv1_bias, const void* bn_weight, const void* bn_bias,
-                                          void* mean, void* var, const void* conv2_weight, const void* conv2_bias,
-                                          void* masks, void* workspace, int64_t symbols, int64_t channels,
-                                          int64_t height, int64_t width, int64_t training, double eps, int64_t threads,
-                                          int64_t variant) {
-  using namespace hmeg::cpu;
+const char* run_forward(const RefineMasksForward& given, const Call& call) {
   return message_of([&] {
-    const Variant chosen = checked_variant(variant);
-    with_scalar_type(dtype, [&](auto zero) {
+    const Variant chosen = checked_variant(call.variant);
+    with_scalar_type(call.dtype, [&](auto zero) {
       using T = decltype(zero);
-      Workspace memory(workspace);
-      ForwardPlan<T> plan(memory, symbols, channels, height, width, training != 0, threads);
-      const MaskWeights<T> weights =
-          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
-      const auto* const box = static_cast<const T*>(boxes);
+      Workspace memory(call.workspace);
+      ForwardPlan<T> plan(memory, given.symbols, given.channels, given.height, given.width, given.training != 0,
+                          call.threads);
+      const MaskWeights<T> weights = mask_weights<T>(given.conv1_weight, given.conv1_bias, given.bn_weight,
+                                                     given.bn_bias, given.conv2_weight, given.conv2_bias);
+      const auto* const box = static_cast<const T*>(given.boxes);
       fill_lines(plan.tables, weights);
-      if (training != 0) {
-        batch_statistics(plan, box, symbols, static_cast<T*>(mean), static_cast<T*>(var), threads, chosen);
+      if (given.training != 0) {
+        batch_statistics(plan, box, given.symbols, static_cast<T*>(given.mean), static_cast<T*>(given.var),
+                         call.threads, chosen);
       }
       fill_updates(plan.tables, weights,
-                   batch_norm(weights, static_cast<const T*>(mean), static_cast<const T*>(var), channels, eps));
-      parallel_for(symbols, 1, threads, [&](int64_t begin, int64_t end, int64_t worker) {
-        HMEG_VARIANT_CALL(chosen, refine_masks_forward, plan.tables, box, static_cast<T*>(masks), begin, end,
+                   batch_norm(weights, static_cast<const T*>(given.mean), static_cast<const T*>(given.var),
+                              given.channels, given.eps));
+      parallel_for(given.symbols, 1, call.threads, [&](int64_t begin, int64_t end, int64_t worker) {
+        HMEG_VARIANT_CALL(chosen, refine_masks_forward, plan.tables, box, static_cast<T*>(given.masks), begin, end,
                           plan.rows + worker * plan.row_scalars);
       });
     });
   });
 }
 
-int64_t hmeg_cpu_refine_masks_backward_workspace(int64_t dtype, int64_t symbols, int64_t channels, int64_t height,
-                                                 int64_t width, int64_t training, int64_t threads) {
-  using namespace hmeg::cpu;
+HMEG_ENTRY(kCpu, refine_masks_forward, run_forward, forward_workspace);
+
+int64_t backward_workspace(const RefineMasksBackward& given, const Call& call) {
   Workspace counting;
-  with_scalar_type(dtype, [&](auto zero) {
-    BackwardPlan<decltype(zero)>(counting, symbols, channels, height, width, training != 0, threads);
+  with_scalar_type(call.dtype, [&](auto zero) {
+    BackwardPlan<decltype(zero)>(counting, given.symbols, given.channels, given.height, given.width,
+                                 given.training != 0, call.threads);
   });
   return counting.bytes();
 }
 
-const char* hmeg_cpu_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks, const void* boxes,
-                                           const void* conv1_weight, const void* conv1_bias, const void* bn_weight,
-                                           const void* bn_bias, const void* mean, const void* var,
-                                           const void* conv2_weight, const void* conv2_bias, void* grad_boxes,
-                                           void* grad_conv1_weight, void* grad_conv1_bias, void* grad_bn_weight,
-                                           void* grad_bn_bias, void* grad_conv2_weight, void* grad_conv2_bias,
-                                           void* workspace, int64_t symbols, int64_t channels, int64_t height,
-                                           int64_t width, int64_t training, double eps, int64_t threads,
-                                           int64_t variant) {
-  using namespace hmeg::cpu;
+const char* run_backward(const RefineMasksBackward& given, const Call& call) {
   return message_of([&] {
-    const Variant chosen = checked_variant(variant);
-    with_scalar_type(dtype, [&](auto zero) {
+    const Variant chosen = checked_variant(call.variant);
+    with_scalar_type(call.dtype, [&](auto zero) {
       using T = decltype(zero);
-      Workspace memory(workspace);
-      BackwardPlan<T> plan(memory, symbols, channels, height, width, training != 0, threads);
-      const MaskWeights<T> weights =
-          mask_weights<T>(conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias);
-      const auto* const means = static_cast<const T*>(mean);
-      const BatchNorm norm = batch_norm(weights, means, static_cast<const T*>(var), channels, eps);
+      Workspace memory(call.workspace);
+      BackwardPlan<T> plan(memory, given.symbols, given.channels, given.height, given.width, given.training != 0,
+                           call.threads);
+      const MaskWeights<T> weights = mask_weights<T>(given.conv1_weight, given.conv1_bias, given.bn_weight,
+                                                     given.bn_bias, given.conv2_weight, given.conv2_bias);
+      const auto* const means = static_cast<const T*>(given.mean);
+      const BatchNorm norm = batch_norm(weights, means, static_cast<const T*>(given.var), given.channels, given.eps);
       fill_lines(plan.tables, weights);
-      fill_weights(plan.tables, weights, std::vector<double>(channels, 1.0));
-      const Groups groups(symbols);
-      parallel_for(groups.count, 1, threads, [&](int64_t begin, int64_t end, int64_t worker) {
+      fill_weights(plan.tables, weights, std::vector<double>(given.channels, 1.0));
+      const Groups groups(given.symbols);
+      parallel_for(groups.count, 1, call.threads, [&](int64_t begin, int64_t end, int64_t worker) {
         for (int64_t group = begin; group < end; ++group) {
-          const int64_t first = group * groups.size, last = std::min(first + groups.size, symbols);
-          HMEG_VARIANT_CALL(chosen, refine_masks_backward, plan.tables, static_cast<const T*>(grad_masks),
-                            static_cast<const T*>(masks), static_cast<const T*>(boxes), plan.by_box,
+          const int64_t first = group * groups.size, last = std::min(first + groups.size, given.symbols);
+          HMEG_VARIANT_CALL(chosen, refine_masks_backward, plan.tables, static_cast<const T*>(given.grad_masks),
+                            static_cast<const T*>(given.masks), static_cast<const T*>(given.boxes), plan.by_box,
                             plan.sums + group * plan.group_sums, first, last, plan.quantities,
                             plan.scratch + worker * plan.scratch_scalars);
         }
@@ -244,20 +231,25 @@ const char* hmeg_cpu_refine_masks_backward(int64_t dtype, const void* grad_masks
       for (int64_t group = 1; group < groups.count; ++group) {
         for (int64_t i = 0; i < plan.group_sums; ++i) plan.sums[i] += plan.sums[group * plan.group_sums + i];
       }
-      const MaskGradients<T> out = {static_cast<T*>(grad_boxes),      static_cast<T*>(grad_conv1_weight),
-                                    static_cast<T*>(grad_conv1_bias), static_cast<T*>(grad_bn_weight),
-                                    static_cast<T*>(grad_bn_bias),    static_cast<T*>(grad_conv2_weight),
-                                    static_cast<T*>(grad_conv2_bias)};
-      const double values = double(symbols) * double(height) * double(width);
+      const MaskGradients<T> out = {static_cast<T*>(given.grad_boxes),      static_cast<T*>(given.grad_conv1_weight),
+                                    static_cast<T*>(given.grad_conv1_bias), static_cast<T*>(given.grad_bn_weight),
+                                    static_cast<T*>(given.grad_bn_bias),    static_cast<T*>(given.grad_conv2_weight),
+                                    static_cast<T*>(given.grad_conv2_bias)};
+      const double values = double(given.symbols) * double(given.height) * double(given.width);
       std::vector<Channel> reached;
-      for (int64_t k = 0; k < channels; ++k) {
+      for (int64_t k = 0; k < given.channels; ++k) {
         reached.push_back(channel_gradients(plan.tables, weights, norm, plan.sums, double(means[k]), values,
                                             plan.quantities, k, out));
       }
       out.conv2_bias[0] = T(plan.sums[plan.group_sums - 9 + 4]);  // the middle tap: every pixel
-      parallel_for(symbols, 64, threads, [&](int64_t begin, int64_t end, int64_t) {
+      parallel_for(given.symbols, 64, call.threads, [&](int64_t begin, int64_t end, int64_t) {
         for (int64_t v = begin; v < end; ++v) box_gradients(plan, reached, v, out.boxes + 4 * v);
       });
     });
   });
 }
+
+HMEG_ENTRY(kCpu, refine_masks_backward, run_backward, backward_workspace);
+
+}  // namespace
+}  // namespace hmeg::cpu

@@ -14,7 +14,8 @@
 #include "cpu/triple_message_call.h"
 #include "cpu/triple_message_sparse.h"
 #include "cpu/variants.h"
-#include "cpu/workspace.h"
+#include "workspace.h"
+#include "entry.h"
 
 namespace hmeg::cpu {
 namespace {
@@ -283,22 +284,52 @@ struct BackwardPass : Pass<Engine> {
   }
 };
 
-}  // namespace
-}  // namespace hmeg::cpu
-
-int64_t hmeg_cpu_triple_message_by_matrix_unit(int64_t dtype, int64_t edges, int64_t variant) {
-  using namespace hmeg::cpu;
-  return dtype == hmeg::kFloat32 && way_of(variant, 1, edges).variant == kAmx ? 1 : 0;
+template <typename P>
+MessageShape message_shape(const P& given, const Call& call) {
+  return {given.edges, given.channels, given.hidden, given.out, given.type != nullptr, call.threads};
 }
 
-int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
-                                                  int64_t out, int64_t types, int64_t parts, int64_t variant,
-                                                  int64_t threads) {
-  using namespace hmeg::cpu;
+template <typename P>
+MessageGiven message_given(const P& given) {
+  MessageGiven inputs;
+  inputs.from_subject = given.from_subject;
+  inputs.from_object = given.from_object;
+  inputs.from_type = given.from_type;
+  inputs.edge_attr = given.edge_attr;
+  inputs.w1 = given.w1;
+  inputs.w2 = given.w2;
+  inputs.subject = given.subject;
+  inputs.object = given.object;
+  inputs.type = given.type;
+  inputs.edges = given.edges;
+  inputs.channels = given.channels;
+  inputs.hidden = given.hidden;
+  inputs.out = given.out;
+  inputs.w1_step = given.w1_step;
+  inputs.object_row = given.object_row;
+  return inputs;
+}
+
+MessageGrads message_grads(const TripleMessageBackward& given) {
+  MessageGrads grads;
+  grads.grad_pooled = given.grad_pooled;
+  grads.grad_edges = given.grad_edges;
+  grads.signs = given.signs;
+  grads.for_subject = given.for_subject;
+  grads.for_object = given.for_object;
+  grads.for_type = given.for_type;
+  grads.for_edge_attr = given.for_edge_attr;
+  grads.for_w1 = given.for_w1;
+  grads.for_w2 = given.for_w2;
+  grads.for_b2 = given.for_b2;
+  return grads;
+}
+
+int64_t forward_workspace(const TripleMessageForward& given, const Call& call) {
   Workspace workspace;
-  const MessageWay way = way_of(variant, parts, edges);
-  const MessageShape shape{edges, channels, hidden, out, types != 0, threads};
-  with_scalar_type(dtype, [&](auto zero) {
+  const MessageWay way = way_of(call.variant, given.parts, given.edges);
+  const MessageShape shape = message_shape(given, call);
+  with_scalar_type(call.dtype, [&](auto zero) {
     with_engine<Forward, decltype(zero)>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
       take_outputs(workspace, engine, shape, tiles);
     });
@@ -306,76 +337,65 @@ int64_t hmeg_cpu_triple_message_forward_workspace(int64_t dtype, int64_t edges, 
   return workspace.bytes();
 }
 
-int64_t hmeg_cpu_triple_message_backward_workspace(int64_t dtype, int64_t edges, int64_t channels, int64_t hidden,
-                                                   int64_t out, int64_t types, int64_t parts, int64_t variant,
-                                                   int64_t threads) {
-  using namespace hmeg::cpu;
+int64_t backward_workspace(const TripleMessageBackward& given, const Call& call) {
   Workspace workspace;
-  const MessageWay way = way_of(variant, parts, edges);
-  const MessageShape shape{edges, channels, hidden, out, types != 0, threads};
-  with_scalar_type(dtype, [&](auto zero) {
+  const MessageWay way = way_of(call.variant, given.parts, given.edges);
+  const MessageShape shape = message_shape(given, call);
+  with_scalar_type(call.dtype, [&](auto zero) {
     with_engine<Backward, decltype(zero)>(way, workspace, shape, [](auto&, const EdgeTiles&) {});
   });
   return workspace.bytes();
 }
 
-const char* hmeg_cpu_triple_message_forward(int64_t dtype, const void* from_subject, const void* from_object,
-                                            const void* from_type, const void* edge_attr, const void* w1,
-                                            const void* w2, const void* b2, const int64_t* subject,
-                                            const int64_t* object, const int64_t* type, void* pooled, void* new_edges,
-                                            int32_t* signs, void* memory, int64_t edges, int64_t channels,
-                                            int64_t hidden, int64_t out, int64_t w1_step, int64_t object_row,
-                                            int64_t parts, int64_t threads, int64_t variant) {
-  using namespace hmeg::cpu;
+const char* run_forward(const TripleMessageForward& given, const Call& call) {
   return message_of([&] {
-    const MessageWay way = way_of(variant, parts, edges);
-    const MessageShape shape{edges, channels, hidden, out, type != nullptr, threads};
-    const MessageGiven given{from_subject, from_object, from_type, edge_attr, w1,  w2,      subject,   object,
-                             type,         edges,       channels,  hidden,    out, w1_step, object_row};
-    if (edges == 0) return;
-    Workspace workspace(memory);
-    with_scalar_type(dtype, [&](auto zero) {
+    const MessageWay way = way_of(call.variant, given.parts, given.edges);
+    const MessageShape shape = message_shape(given, call);
+    const MessageGiven inputs = message_given(given);
+    if (given.edges == 0) return;
+    Workspace workspace(call.workspace);
+    with_scalar_type(call.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const Results<T> results{static_cast<T*>(pooled), static_cast<T*>(new_edges), signs};
+      const Results<T> results{static_cast<T*>(given.pooled), static_cast<T*>(given.new_edges), given.signs};
       with_engine<Forward, T>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
         using Engine = std::decay_t<decltype(engine)>;
-        give(engine, given, static_cast<const T*>(b2));
+        give(engine, inputs, static_cast<const T*>(given.b2));
         T* const outputs = take_outputs(workspace, engine, shape, tiles);
-        parallel_phases(Pass<Engine>::phases(tiles), threads, [&] {
-          return ForwardPass<Engine>(engine, tiles, given, results, outputs, by_ranges(shape, engine.width()));
+        parallel_phases(Pass<Engine>::phases(tiles), call.threads, [&] {
+          return ForwardPass<Engine>(engine, tiles, inputs, results, outputs, by_ranges(shape, engine.width()));
         });
       });
     });
   });
 }
 
-const char* hmeg_cpu_triple_message_backward(int64_t dtype, const void* from_subject, const void* from_object,
-                                             const void* from_type, const void* edge_attr, const void* w1,
-                                             const void* w2, const int64_t* subject, const int64_t* object,
-                                             const int64_t* type, const void* grad_pooled, const void* grad_edges,
-                                             const int32_t* signs, void* for_subject, void* for_object, void* for_type,
-                                             void* for_edge_attr, void* for_w1, void* for_w2, void* for_b2,
-                                             void* memory, int64_t edges, int64_t channels, int64_t hidden, int64_t out,
-                                             int64_t w1_step, int64_t object_row, int64_t parts, int64_t threads,
-                                             int64_t variant) {
-  using namespace hmeg::cpu;
+HMEG_ENTRY(kCpu, triple_message_forward, run_forward, forward_workspace);
+
+const char* run_backward(const TripleMessageBackward& given, const Call& call) {
   return message_of([&] {
-    const MessageWay way = way_of(variant, parts, edges);
-    const MessageShape shape{edges, channels, hidden, out, type != nullptr, threads};
-    const MessageGiven given{from_subject, from_object, from_type, edge_attr, w1,  w2,      subject,   object,
-                             type,         edges,       channels,  hidden,    out, w1_step, object_row};
-    const MessageGrads grads{grad_pooled, grad_edges,    signs,  for_subject, for_object,
-                             for_type,    for_edge_attr, for_w1, for_w2,      for_b2};
-    if (edges == 0) return;
-    Workspace workspace(memory);
-    with_scalar_type(dtype, [&](auto zero) {
+    const MessageWay way = way_of(call.variant, given.parts, given.edges);
+    const MessageShape shape = message_shape(given, call);
+    const MessageGiven inputs = message_given(given);
+    const MessageGrads grads = message_grads(given);
+    if (given.edges == 0) return;
+    Workspace workspace(call.workspace);
+    with_scalar_type(call.dtype, [&](auto zero) {
       using T = decltype(zero);
       with_engine<Backward, T>(way, workspace, shape, [&](auto& engine, const EdgeTiles& tiles) {
         using Engine = std::decay_t<decltype(engine)>;
-        give(engine, given, static_cast<const T*>(nullptr));
-        parallel_phases(Pass<Engine>::phases(tiles), threads,
-                        [&] { return BackwardPass<Engine>(engine, tiles, given, grads); });
+        give(engine, inputs, static_cast<const T*>(nullptr));
+        parallel_phases(Pass<Engine>::phases(tiles), call.threads,
+                        [&] { return BackwardPass<Engine>(engine, tiles, inputs, grads); });
       });
     });
   });
+}
+
+HMEG_ENTRY(kCpu, triple_message_backward, run_backward, backward_workspace);
+
+}  // namespace
+}  // namespace hmeg::cpu
+
+bool hmeg::triple_message_by_matrix_unit(int64_t dtype, int64_t edges, int64_t variant) {
+  return dtype == kFloat32 && cpu::way_of(variant, 1, edges).variant == cpu::kAmx;
 }

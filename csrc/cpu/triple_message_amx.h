@@ -10,7 +10,7 @@
 #include "cpu/amx/triple_message_amx.h"
 #include "cpu/triple_message_call.h"
 #include "cpu/variants.h"
-#include "cpu/workspace.h"
+#include "workspace.h"
 
 namespace hmeg::cpu {
 

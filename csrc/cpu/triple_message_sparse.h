@@ -7,7 +7,7 @@
 #include "cpu/simd/triple_message_simd.h"
 #include "cpu/triple_message_call.h"
 #include "cpu/variants.h"
-#include "cpu/workspace.h"
+#include "workspace.h"
 
 namespace hmeg::cpu {
 

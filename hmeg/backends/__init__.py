@@ -76,7 +76,7 @@ def select(operator: str, tensors: Sequence[Tensor], requested: str | None = Non
     """
     name = requested or _override.get() or os.environ.get(ENVIRONMENT_VARIABLE)
     if name:
-        backend = _named(name)
+        backend = _backends.get(name) or _named(name)
         reason = backend.why_not(operator, tensors)
         if reason:
             raise BackendError(f"backend '{name}' cannot run {operator}: {reason}")

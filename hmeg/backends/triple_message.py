@@ -17,8 +17,8 @@ from torch import Tensor
 
 from hmeg.reference.weights import TripleWeights
 
+from .base import accumulator
 from .edges import check_edges
-from .pointers import accumulator
 
 # Of a range's activations and products together: below the L2 cache of an A100 (40 MB) and of an H100 (50 MB).
 RANGE_BYTES = 32 << 20
@@ -71,8 +71,6 @@ def relu_backward_(grad: Tensor, output: Tensor) -> Tensor:
 class TripleMessageOnGpu(ABC):
     """The steps in order; a backend adds the kernels' methods, all on a range of edges ``first``, ``count``.
 
-    _given(t)  t as kernels read it: contiguous
-    _new(shape, like, dtype=None)  for kernels and products to fill
     _hidden(projected, table, edges, first, hidden)
         hidden (count, K) := ReLU(projected[0, subject] + own + projected[1, object]); own is the table's row of the
         edge's type, or without a table what ``hidden`` held
@@ -82,12 +80,6 @@ class TripleMessageOnGpu(ABC):
         collected (2, V, K) := sums of rows (count, K) over each node's edges as subject and as object; ``carried``, of
         the same shape in accumulation precision, takes them from range to range
     """
-
-    @abstractmethod
-    def _given(self, tensor: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _new(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor: ...
 
     @abstractmethod
     def _hidden(self, projected: Tensor, table: Tensor | None, edges: Edges, first: int, hidden: Tensor) -> None: ...
@@ -105,15 +97,15 @@ class TripleMessageOnGpu(ABC):
     ) -> Edges:
         check_edges(x, edge_attr, edge_index, edge_type)
         lists = list(structure) or torch.ops.hmeg.edge_structure(edge_index, len(x))
-        given = (self._given(t) for t in (edge_index, *lists[:4]))
+        given = (t.contiguous() for t in (edge_index, *lists[:4]))
         index, subject_rows, subject_edges, object_rows, object_edges = given
-        kind = None if edge_type is None else self._given(edge_type)
+        kind = None if edge_type is None else edge_type.contiguous()
         return Edges(index, kind, subject_rows, subject_edges, object_rows, object_edges)
 
     def _projected(self, x: Tensor, w1: Tensor, b1: Tensor) -> Tensor:
         """(2, V, K): the share of W1 [x_s ; e ; x_o] + b1 that every node has as subject, b1 with it, and as object."""
         channels = x.shape[1]
-        projected = self._new((2, len(x), len(w1)), x)
+        projected = x.new_empty((2, len(x), len(w1)))
         torch.addmm(b1, x, w1[:, :channels].T, out=projected[0])
         torch.mm(x, w1[:, 2 * channels :].T, out=projected[1])
         return projected
@@ -144,15 +136,15 @@ class TripleMessageOnGpu(ABC):
         w2 = used_rows(weights.w2, width, return_edges)
         columns = len(w2)
         projected = self._projected(x, weights.w1, weights.b1)
-        table = None if edges.type is None else self._given(edge_attr @ of_edge.T)
-        grad_pooled, grad_edges, signs = (self._given(t) for t in (grad_pooled, grad_edges, signs))
+        table = None if edges.type is None else edge_attr @ of_edge.T
+        grad_pooled, grad_edges, signs = (t.contiguous() for t in (grad_pooled, grad_edges, signs))
 
         row_bytes = (2 * width + columns) * x.element_size()
         longest = edges.longest_range(row_bytes)
-        hidden_rows, grad_hidden_rows = (self._new((longest, width), x) for _ in range(2))
-        grad_product_rows = self._new((longest, columns), x)
-        collected = self._new((2, edges.nodes, width), x)
-        carried = self._new(tuple(collected.shape) if edges.count > longest else (0,), x, wide)
+        hidden_rows, grad_hidden_rows = (x.new_empty((longest, width)) for _ in range(2))
+        grad_product_rows = x.new_empty((longest, columns))
+        collected = x.new_empty((2, edges.nodes, width))
+        carried = x.new_empty(collected.shape if edges.count > longest else (0,), dtype=wide)
         # Sums over edges: of one range in the tensors' own type, over the ranges in that of sums.
         grad_w2 = w2.new_zeros(w2.shape, dtype=wide)
         grad_b2 = w2.new_zeros((columns,), dtype=wide)

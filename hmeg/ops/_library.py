@@ -25,7 +25,8 @@ def define(schema: str, fake: Callable[..., Any]) -> None:
     def run(*arguments: Any) -> Any:
         *values, requested = arguments
         tensors = [value for value in values if isinstance(value, Tensor)]
-        return getattr(backends.select(operator, tensors, requested or None), name)(*values)
+        backend = backends.select(operator, tensors, requested or None)
+        return backend.operators[name](backend, *values)
 
     LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     for device in ("CPU", "CUDA"):

@@ -11,6 +11,8 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
+#include "workspace.h"
 
 namespace hmeg {
 namespace {
@@ -156,34 +158,71 @@ HMEG_KERNEL attention_readout_backward(const T* grads, const T* all, const T* we
   }
 }
 
+// What the steps of an expression hand on, in accumulation precision: (N, C) and (V,) each.
+template <typename A>
+struct ForwardPlan {
+  A *means, *contexts, *scores;
+
+  ForwardPlan(Workspace& workspace, const AttentionReadoutForward& given)
+      : means(workspace.take<A>(given.graphs * given.channels)),
+        contexts(workspace.take<A>(given.graphs * given.channels)),
+        scores(workspace.take<A>(given.symbols)) {}
+};
+
+template <typename A>
+struct BackwardPlan {
+  A *contexts, *grad_means, *scores, *pulls;
+
+  BackwardPlan(Workspace& workspace, const AttentionReadoutBackward& given)
+      : contexts(workspace.take<A>(given.graphs * given.channels)),
+        grad_means(workspace.take<A>(given.graphs * given.channels)),
+        scores(workspace.take<A>(given.symbols)),
+        pulls(workspace.take<A>(given.symbols)) {}
+};
+
+template <template <typename> class Plan, typename P>
+int64_t workspace(const P& given, const Call& call) {
+  Workspace counting;
+  if (call.dtype == kFloat64) {
+    Plan<double>(counting, given);
+  } else {
+    Plan<float>(counting, given);
+  }
+  return counting.bytes();
+}
+
+constexpr auto forward_workspace = workspace<ForwardPlan, AttentionReadoutForward>;
+constexpr auto backward_workspace = workspace<BackwardPlan, AttentionReadoutBackward>;
+
+const char* run_forward(const AttentionReadoutForward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    Workspace memory(call.workspace);
+    const ForwardPlan<Accumulator<T>> plan(memory, given);
+    return launch<kBlock>(attention_readout_forward<T>, given.graphs, call.stream, static_cast<const T*>(given.x),
+                          static_cast<const T*>(given.weight), given.batch, static_cast<T*>(given.out), plan.means,
+                          plan.contexts, plan.scores, given.symbols, given.channels);
+  });
+}
+
+HMEG_ENTRY(kCuda, attention_readout_forward, run_forward, forward_workspace);
+
+const char* run_backward(const AttentionReadoutBackward& given, const Call& call) {
+  if (given.grad_weight != nullptr) return "attention_readout: on a GPU grad_weight is the caller's product";
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    using A = Accumulator<T>;
+    Workspace memory(call.workspace);
+    const BackwardPlan<A> plan(memory, given);
+    return launch<kBlock>(attention_readout_backward<T>, given.graphs, call.stream, static_cast<const T*>(given.grad),
+                          static_cast<const T*>(given.x), static_cast<const T*>(given.weight), given.batch,
+                          static_cast<T*>(given.grad_x), reinterpret_cast<A*>(given.means),
+                          reinterpret_cast<A*>(given.grad_products), plan.contexts, plan.grad_means, plan.scores,
+                          plan.pulls, given.symbols, given.channels);
+  });
+}
+
+HMEG_ENTRY(kCuda, attention_readout_backward, run_backward, backward_workspace);
+
 }  // namespace
 }  // namespace hmeg
-
-const char* hmeg_cuda_attention_readout_forward(int64_t dtype, const void* x, const void* weight, const int64_t* batch,
-                                                void* out, void* means, void* contexts, void* scores, int64_t symbols,
-                                                int64_t graphs, int64_t channels, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    using A = Accumulator<T>;
-    return launch<kBlock>(attention_readout_forward<T>, graphs, stream, static_cast<const T*>(x),
-                          static_cast<const T*>(weight), batch, static_cast<T*>(out), static_cast<A*>(means),
-                          static_cast<A*>(contexts), static_cast<A*>(scores), symbols, channels);
-  });
-}
-
-const char* hmeg_cuda_attention_readout_backward(int64_t dtype, const void* grad, const void* x, const void* weight,
-                                                 const int64_t* batch, void* grad_x, void* means, void* grad_products,
-                                                 void* contexts, void* grad_means, void* scores, void* pulls,
-                                                 int64_t symbols, int64_t graphs, int64_t channels, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    using A = Accumulator<T>;
-    return launch<kBlock>(attention_readout_backward<T>, graphs, stream, static_cast<const T*>(grad),
-                          static_cast<const T*>(x), static_cast<const T*>(weight), batch, static_cast<T*>(grad_x),
-                          static_cast<A*>(means), static_cast<A*>(grad_products), static_cast<A*>(contexts),
-                          static_cast<A*>(grad_means), static_cast<A*>(scores), static_cast<A*>(pulls), symbols,
-                          channels);
-  });
-}

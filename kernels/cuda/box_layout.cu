@@ -9,6 +9,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "expression.h"
 #include "layout_tile.h"
 #include "soft_ramp.h"
@@ -61,7 +62,7 @@ HMEG_KERNEL box_layout_forward(const T* features, const T* boxes, const int64_t*
 }
 
 constexpr int kBackwardBlock = 128, kWarps = kBackwardBlock / 32;
-constexpr int kBlockChannels = static_cast<int>(kBoxLayoutBlockChannels), kWarpChannels = kBlockChannels / kWarps;
+constexpr int kBlockChannels = 32, kWarpChannels = kBlockChannels / kWarps;
 
 struct Extent {
   int64_t symbols, graphs, channels, height, width, channel_blocks;
@@ -140,47 +141,53 @@ const char* launch_forward(const T* features, const T* boxes, const int64_t* bat
                         layout, tiles, height, width);
 }
 
-}  // namespace
-}  // namespace hmeg
-
-const char* hmeg_cuda_box_layout_forward(int64_t dtype, const void* features, const void* boxes, const int64_t* batch,
-                                         void* layout, int64_t symbols, int64_t graphs, int64_t channels,
-                                         int64_t height, int64_t width, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
+const char* run_forward(const BoxLayoutForward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kPack = 16 / sizeof(T), kLarge = 256, kSmall = 64;
-    const int64_t pixels = height * width;
+    const int64_t pixels = given.height * given.width;
     const auto run = [&](auto forward, const LayoutTiles& tiles) {
-      return forward(static_cast<const T*>(features), static_cast<const T*>(boxes), batch, static_cast<T*>(layout),
-                     graphs, tiles, height, width, stream);
+      return forward(static_cast<const T*>(given.features), static_cast<const T*>(given.boxes), given.batch,
+                     static_cast<T*>(given.layout), given.graphs, tiles, given.height, given.width, call.stream);
     };
-    if (!packs_fit<kPack>(static_cast<T*>(layout), width)) {
-      return run(launch_forward<T, 1, kLarge>, layout_tiles<1, kLarge>(symbols, channels, pixels));
+    if (!packs_fit<kPack>(static_cast<T*>(given.layout), given.width)) {
+      return run(launch_forward<T, 1, kLarge>, layout_tiles<1, kLarge>(given.symbols, given.channels, pixels));
     }
-    const LayoutTiles large = layout_tiles<kPack, kLarge>(symbols, channels, pixels);
-    if (large.blocks(graphs) >= kFewBlocks) return run(launch_forward<T, kPack, kLarge>, large);
-    return run(launch_forward<T, kPack, kSmall>, layout_tiles<kPack, kSmall>(symbols, channels, pixels));
+    const LayoutTiles large = layout_tiles<kPack, kLarge>(given.symbols, given.channels, pixels);
+    if (large.blocks(given.graphs) >= kFewBlocks) return run(launch_forward<T, kPack, kLarge>, large);
+    return run(launch_forward<T, kPack, kSmall>, layout_tiles<kPack, kSmall>(given.symbols, given.channels, pixels));
   });
 }
 
-const char* hmeg_cuda_box_layout_backward(int64_t dtype, const void* grad_layout, const void* features,
-                                          const void* boxes, const int64_t* batch, void* grad_features,
-                                          void* grad_boxes, void* workspace, int64_t symbols, int64_t graphs,
-                                          int64_t channels, int64_t height, int64_t width, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) -> const char* {
+HMEG_ENTRY(kCuda, box_layout_forward, run_forward);
+
+int64_t channel_blocks_of(const BoxLayoutBackward& given) {
+  return (given.channels + kBlockChannels - 1) / kBlockChannels;
+}
+
+// Every block's part of its box's gradient.
+int64_t backward_workspace(const BoxLayoutBackward& given, const Call& call) {
+  return 4 * given.symbols * channel_blocks_of(given) * sum_bytes(call.dtype);
+}
+
+const char* run_backward(const BoxLayoutBackward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) -> const char* {
     using T = decltype(zero);
-    auto* const partial = static_cast<Accumulator<T>*>(workspace);
-    const int64_t channel_blocks = (channels + kBlockChannels - 1) / kBlockChannels, numbers = 4 * symbols;
-    const Extent extent{symbols, graphs, channels, height, width, channel_blocks};
-    const char* error =
-        launch<kBackwardBlock>(box_layout_backward<T>, symbols * channel_blocks, stream,
-                               static_cast<const T*>(grad_layout), static_cast<const T*>(features),
-                               static_cast<const T*>(boxes), batch, static_cast<T*>(grad_features), partial, extent);
+    auto* const partial = static_cast<Accumulator<T>*>(call.workspace);
+    const int64_t channel_blocks = channel_blocks_of(given), numbers = 4 * given.symbols;
+    const Extent extent{given.symbols, given.graphs, given.channels, given.height, given.width, channel_blocks};
+    const char* error = launch<kBackwardBlock>(
+        box_layout_backward<T>, given.symbols * channel_blocks, call.stream, static_cast<const T*>(given.grad_layout),
+        static_cast<const T*>(given.features), static_cast<const T*>(given.boxes), given.batch,
+        static_cast<T*>(given.grad_features), partial, extent);
     if (error != nullptr) return error;
-    return launch<kBackwardBlock>(box_layout_sum<T>, (numbers + kBackwardBlock - 1) / kBackwardBlock, stream,
-                                  static_cast<const Accumulator<T>*>(partial), static_cast<T*>(grad_boxes), numbers,
-                                  channel_blocks);
+    return launch<kBackwardBlock>(box_layout_sum<T>, (numbers + kBackwardBlock - 1) / kBackwardBlock, call.stream,
+                                  static_cast<const Accumulator<T>*>(partial), static_cast<T*>(given.grad_boxes),
+                                  numbers, channel_blocks);
   });
 }
+
+HMEG_ENTRY(kCuda, box_layout_backward, run_backward, backward_workspace);
+
+}  // namespace
+}  // namespace hmeg

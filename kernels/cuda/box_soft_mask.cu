@@ -7,13 +7,14 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "soft_ramp.h"
 
 namespace hmeg {
 namespace {
 
 constexpr int kBlock = 256;
-constexpr int kTileRows = static_cast<int>(kBoxSoftMaskTileRows);
+constexpr int kTileRows = 64;
 
 // Walks a tile's packs, one in every kBlock, without a division per step.
 struct Walk {
@@ -115,39 +116,48 @@ HMEG_KERNEL box_soft_mask_sum_tiles(const Accumulator<T>* partial, T* grad_boxes
 
 int64_t tiles_of(int64_t height) { return (height + kTileRows - 1) / kTileRows; }
 
-}  // namespace
-}  // namespace hmeg
-
-const char* hmeg_cuda_box_soft_mask_forward(int64_t dtype, const void* boxes, void* masks, int64_t symbols,
-                                            int64_t height, int64_t width, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
+const char* run_forward(const BoxSoftMaskForward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kPack = 16 / sizeof(T);
-    auto* const out = static_cast<T*>(masks);
-    const int64_t tiles = tiles_of(height);
-    const auto kernel = packs_fit<kPack>(out, width) ? box_soft_mask_forward<T, kPack> : box_soft_mask_forward<T, 1>;
-    return launch<kBlock>(kernel, symbols * tiles, stream, static_cast<const T*>(boxes), out, height, width, tiles);
+    auto* const out = static_cast<T*>(given.masks);
+    const int64_t tiles = tiles_of(given.height);
+    const auto kernel =
+        packs_fit<kPack>(out, given.width) ? box_soft_mask_forward<T, kPack> : box_soft_mask_forward<T, 1>;
+    return launch<kBlock>(kernel, given.symbols * tiles, call.stream, static_cast<const T*>(given.boxes), out,
+                          given.height, given.width, tiles);
   });
 }
 
-const char* hmeg_cuda_box_soft_mask_backward(int64_t dtype, const void* grad_masks, const void* boxes, void* grad_boxes,
-                                             void* workspace, int64_t symbols, int64_t height, int64_t width,
-                                             void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
+HMEG_ENTRY(kCuda, box_soft_mask_forward, run_forward);
+
+// The sums of every tile, where a mask has several.
+int64_t backward_workspace(const BoxSoftMaskBackward& given, const Call& call) {
+  const int64_t tiles = tiles_of(given.height);
+  return tiles > 1 ? 4 * given.symbols * tiles * sum_bytes(call.dtype) : 0;
+}
+
+const char* run_backward(const BoxSoftMaskBackward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kPack = 16 / sizeof(T);
-    const auto* const grad = static_cast<const T*>(grad_masks);
-    auto* const out = static_cast<T*>(grad_boxes);
-    auto* const partial = static_cast<Accumulator<T>*>(workspace);
-    const int64_t tiles = tiles_of(height);
-    const auto kernel = packs_fit<kPack>(grad, width) ? box_soft_mask_backward<T, kPack> : box_soft_mask_backward<T, 1>;
-    const char* error = launch<kBlock>(kernel, symbols * tiles, stream, grad, static_cast<const T*>(boxes), out,
-                                       partial, height, width, tiles);
+    const auto* const grad = static_cast<const T*>(given.grad_masks);
+    auto* const out = static_cast<T*>(given.grad_boxes);
+    auto* const partial = static_cast<Accumulator<T>*>(call.workspace);
+    const int64_t tiles = tiles_of(given.height);
+    const auto kernel =
+        packs_fit<kPack>(grad, given.width) ? box_soft_mask_backward<T, kPack> : box_soft_mask_backward<T, 1>;
+    const char* error =
+        launch<kBlock>(kernel, given.symbols * tiles, call.stream, grad, static_cast<const T*>(given.boxes), out,
+                       partial, given.height, given.width, tiles);
     if (error != nullptr || tiles == 1) return error;
-    const int64_t numbers = 4 * symbols;
-    return launch<kBlock>(box_soft_mask_sum_tiles<T>, (numbers + kBlock - 1) / kBlock, stream,
+    const int64_t numbers = 4 * given.symbols;
+    return launch<kBlock>(box_soft_mask_sum_tiles<T>, (numbers + kBlock - 1) / kBlock, call.stream,
                           static_cast<const Accumulator<T>*>(partial), out, numbers, tiles);
   });
 }
+
+HMEG_ENTRY(kCuda, box_soft_mask_backward, run_backward, backward_workspace);
+
+}  // namespace
+}  // namespace hmeg

@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "expression.h"
 #include "layout_tile.h"
 
@@ -192,50 +193,51 @@ const char* launch_backward(const T* grad_layout, const T* masks, const T* featu
                         stream, grad_layout, masks, features, batch, grad_masks, grad_features, tiles);
 }
 
-}  // namespace
-}  // namespace hmeg
-
-const char* hmeg_cuda_compose_layout_forward(int64_t dtype, const void* masks, const void* features,
-                                             const int64_t* batch, void* layout, int64_t symbols, int64_t graphs,
-                                             int64_t channels, int64_t pixels, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
+const char* run_forward(const ComposeLayoutForward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kPack = 16 / sizeof(T), kLarge = 256, kSmall = 64;
     const auto run = [&](auto forward, const LayoutTiles& tiles) {
-      return forward(static_cast<const T*>(masks), static_cast<const T*>(features), batch, static_cast<T*>(layout),
-                     graphs, tiles, stream);
+      return forward(static_cast<const T*>(given.masks), static_cast<const T*>(given.features), given.batch,
+                     static_cast<T*>(given.layout), given.graphs, tiles, call.stream);
     };
-    if (!packs_fit<kPack>(static_cast<const T*>(masks), pixels) || !packs_fit<kPack>(static_cast<T*>(layout), pixels)) {
-      return run(launch_forward<T, 1, kLarge>, layout_tiles<1, kLarge>(symbols, channels, pixels));
+    if (!packs_fit<kPack>(static_cast<const T*>(given.masks), given.pixels) ||
+        !packs_fit<kPack>(static_cast<T*>(given.layout), given.pixels)) {
+      return run(launch_forward<T, 1, kLarge>, layout_tiles<1, kLarge>(given.symbols, given.channels, given.pixels));
     }
-    const LayoutTiles large = layout_tiles<kPack, kLarge>(symbols, channels, pixels);
-    if (large.blocks(graphs) >= kFewBlocks) return run(launch_forward<T, kPack, kLarge>, large);
-    return run(launch_forward<T, kPack, kSmall>, layout_tiles<kPack, kSmall>(symbols, channels, pixels));
+    const LayoutTiles large = layout_tiles<kPack, kLarge>(given.symbols, given.channels, given.pixels);
+    if (large.blocks(given.graphs) >= kFewBlocks) return run(launch_forward<T, kPack, kLarge>, large);
+    return run(launch_forward<T, kPack, kSmall>,
+               layout_tiles<kPack, kSmall>(given.symbols, given.channels, given.pixels));
   });
 }
 
-const char* hmeg_cuda_compose_layout_backward(int64_t dtype, const void* grad_layout, const void* masks,
-                                              const void* features, const int64_t* batch, void* grad_masks,
-                                              void* grad_features, int64_t symbols, int64_t graphs, int64_t channels,
-                                              int64_t pixels, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
+HMEG_ENTRY(kCuda, compose_layout_forward, run_forward);
+
+const char* run_backward(const ComposeLayoutBackward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kPack = 16 / sizeof(T), kLarge = 128, kSmall = 64;
     const auto run = [&](auto backward, const BackwardTiles& tiles) {
-      return backward(static_cast<const T*>(grad_layout), static_cast<const T*>(masks), static_cast<const T*>(features),
-                      batch, static_cast<T*>(grad_masks), static_cast<T*>(grad_features), graphs, tiles, stream);
+      return backward(static_cast<const T*>(given.grad_layout), static_cast<const T*>(given.masks),
+                      static_cast<const T*>(given.features), given.batch, static_cast<T*>(given.grad_masks),
+                      static_cast<T*>(given.grad_features), given.graphs, tiles, call.stream);
     };
-    if (!packs_fit<kPack>(static_cast<const T*>(grad_layout), pixels) ||
-        !packs_fit<kPack>(static_cast<const T*>(masks), pixels) ||
-        !packs_fit<kPack>(static_cast<T*>(grad_masks), pixels)) {
-      return run(launch_backward<T, 1, kLarge>, backward_tiles<1, kLarge>(symbols, channels, pixels));
+    if (!packs_fit<kPack>(static_cast<const T*>(given.grad_layout), given.pixels) ||
+        !packs_fit<kPack>(static_cast<const T*>(given.masks), given.pixels) ||
+        !packs_fit<kPack>(static_cast<T*>(given.grad_masks), given.pixels)) {
+      return run(launch_backward<T, 1, kLarge>, backward_tiles<1, kLarge>(given.symbols, given.channels, given.pixels));
     }
-    const BackwardTiles large = backward_tiles<kPack, kLarge>(symbols, channels, pixels);
-    if (graphs * (large.mask_blocks + large.feature_blocks) >= kFewBlocks) {
+    const BackwardTiles large = backward_tiles<kPack, kLarge>(given.symbols, given.channels, given.pixels);
+    if (given.graphs * (large.mask_blocks + large.feature_blocks) >= kFewBlocks) {
       return run(launch_backward<T, kPack, kLarge>, large);
     }
-    return run(launch_backward<T, kPack, kSmall>, backward_tiles<kPack, kSmall>(symbols, channels, pixels));
+    return run(launch_backward<T, kPack, kSmall>,
+               backward_tiles<kPack, kSmall>(given.symbols, given.channels, given.pixels));
   });
 }
+
+HMEG_ENTRY(kCuda, compose_layout_backward, run_backward);
+
+}  // namespace
+}  // namespace hmeg

@@ -10,6 +10,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "grid_points.h"
 
 namespace hmeg {
@@ -291,49 +292,71 @@ const char* grad_images_of(const T* grad_crops, const T* boxes, const int64_t* f
                         order, grad_images, sizes, column_tiles, row_tiles, tile_rows, channel_blocks);
 }
 
+template <typename P>
+CropSizes crop_sizes(const P& given) {
+  return {given.symbols, given.graphs, given.channels, given.height, given.width, given.crop_height, given.crop_width};
+}
+
+template <typename P>
+bool contiguous(const P& given) {
+  return reached(given) == 0 || (given.column_stride == 1 && given.row_stride == given.width &&
+                                 given.channel_stride == given.height * given.width &&
+                                 given.graph_stride == given.channels * given.height * given.width);
+}
+
+constexpr const char* kNotContiguous = "crop_boxes: on a GPU images must be contiguous";
+
+const char* run_forward(const CropBoxesForward& given, const Call& call) {
+  const CropSizes sizes = crop_sizes(given);
+  if (!contiguous(given)) return kNotContiguous;
+  if (given.channels == 0) return nullptr;
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    constexpr int kPack = kWidePack<T>;
+    auto* const out = static_cast<T*>(given.crops);
+    const bool wide = packs_fit<kPack>(out, given.crop_width);
+    const int64_t tiles = parts(given.crop_height * given.crop_width / (wide ? kPack : 1), kBlock);
+    const int64_t channel_blocks = given.symbols * tiles < kFewBlocks ? given.channels : 1;
+    const auto kernel = wide ? crop_boxes_forward<T, kPack> : crop_boxes_forward<T, 1>;
+    return launch<kBlock>(kernel, given.symbols * channel_blocks * tiles, call.stream,
+                          static_cast<const T*>(given.images), static_cast<const T*>(given.boxes), given.batch, out,
+                          sizes, tiles, channel_blocks);
+  });
+}
+
+HMEG_ENTRY(kCuda, crop_boxes_forward, run_forward);
+
+// The order of the boxes by image, and where each image's begin.
+int64_t backward_workspace(const CropBoxesBackward& given, const Call& /*call*/) {
+  return (given.symbols + given.graphs + 1) * int64_t(sizeof(int64_t));
+}
+
+const char* run_backward(const CropBoxesBackward& given, const Call& call) {
+  const CropSizes sizes = crop_sizes(given);
+  if (!contiguous(given)) return kNotContiguous;
+  auto* const order = static_cast<int64_t*>(call.workspace);
+  int64_t* const first = order + given.symbols;
+  const char* error = launch<kBlock>(crop_boxes_order, given.graphs, call.stream, given.batch, first, order,
+                                     given.symbols, given.graphs);
+  if (error != nullptr) return error;
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    constexpr int kPack = kWidePack<T>;
+    const auto* const grad = static_cast<const T*>(given.grad_crops);
+    const auto* const corners = static_cast<const T*>(given.boxes);
+    auto* const out = static_cast<T*>(given.grad_images);
+    const char* failed =
+        launch<kBlock>(crop_boxes_grad_boxes<T>, given.symbols, call.stream, grad, static_cast<const T*>(given.images),
+                       corners, given.batch, static_cast<T*>(given.grad_boxes), sizes);
+    if (failed != nullptr) return failed;
+    const auto of = packs_fit<kPack>(out, given.width)
+                        ? (given.channels == 1 ? grad_images_of<T, kPack, 1> : grad_images_of<T, kPack, 4>)
+                        : (given.channels == 1 ? grad_images_of<T, 1, 1> : grad_images_of<T, 1, 4>);
+    return of(grad, corners, first, order, out, sizes, call.stream);
+  });
+}
+
+HMEG_ENTRY(kCuda, crop_boxes_backward, run_backward, backward_workspace);
+
 }  // namespace
 }  // namespace hmeg
-
-const char* hmeg_cuda_crop_boxes_forward(int64_t dtype, const void* images, const void* boxes, const int64_t* batch,
-                                         void* crops, int64_t symbols, int64_t graphs, int64_t channels, int64_t height,
-                                         int64_t width, int64_t crop_height, int64_t crop_width, void* stream) {
-  using namespace hmeg;
-  const CropSizes sizes{symbols, graphs, channels, height, width, crop_height, crop_width};
-  if (channels == 0) return nullptr;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    constexpr int kPack = kWidePack<T>;
-    auto* const out = static_cast<T*>(crops);
-    const bool wide = packs_fit<kPack>(out, crop_width);
-    const int64_t tiles = parts(crop_height * crop_width / (wide ? kPack : 1), kBlock);
-    const int64_t channel_blocks = symbols * tiles < kFewBlocks ? channels : 1;
-    const auto kernel = wide ? crop_boxes_forward<T, kPack> : crop_boxes_forward<T, 1>;
-    return launch<kBlock>(kernel, symbols * channel_blocks * tiles, stream, static_cast<const T*>(images),
-                          static_cast<const T*>(boxes), batch, out, sizes, tiles, channel_blocks);
-  });
-}
-
-const char* hmeg_cuda_crop_boxes_backward(int64_t dtype, const void* grad_crops, const void* images, const void* boxes,
-                                          const int64_t* batch, void* grad_images, void* grad_boxes, int64_t* order,
-                                          int64_t symbols, int64_t graphs, int64_t channels, int64_t height,
-                                          int64_t width, int64_t crop_height, int64_t crop_width, void* stream) {
-  using namespace hmeg;
-  const CropSizes sizes{symbols, graphs, channels, height, width, crop_height, crop_width};
-  int64_t* const first = order + symbols;
-  const char* error = launch<kBlock>(crop_boxes_order, graphs, stream, batch, first, order, symbols, graphs);
-  if (error != nullptr) return error;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    constexpr int kPack = kWidePack<T>;
-    const auto* const grad = static_cast<const T*>(grad_crops);
-    const auto* const corners = static_cast<const T*>(boxes);
-    auto* const out = static_cast<T*>(grad_images);
-    const char* failed = launch<kBlock>(crop_boxes_grad_boxes<T>, symbols, stream, grad, static_cast<const T*>(images),
-                                        corners, batch, static_cast<T*>(grad_boxes), sizes);
-    if (failed != nullptr) return failed;
-    const auto of = packs_fit<kPack>(out, width)
-                        ? (channels == 1 ? grad_images_of<T, kPack, 1> : grad_images_of<T, kPack, 4>)
-                        : (channels == 1 ? grad_images_of<T, 1, 1> : grad_images_of<T, 1, 4>);
-    return of(grad, corners, first, order, out, sizes, stream);
-  });
-}

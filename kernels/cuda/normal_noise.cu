@@ -6,6 +6,7 @@
 #include "normal_noise.h"
 
 #include "device.h"
+#include "entry.h"
 
 namespace hmeg {
 namespace {
@@ -109,13 +110,14 @@ HMEG_KERNEL normal_noise(const int64_t* indices, float* noise, int64_t numbers, 
   }
 }
 
+const char* run(const NormalNoise& given, const Call& call) {
+  const int64_t tiles = (given.numbers + 4 * kTile - 1) / (4 * kTile);
+  const auto kernel = packs_fit<4>(given.out, given.numbers) ? normal_noise<4> : normal_noise<1>;
+  return launch<kBlock>(kernel, given.samples * tiles, call.stream, given.indices, given.out, given.numbers, tiles,
+                        static_cast<uint64_t>(given.seed));
+}
+
+HMEG_ENTRY(kCuda, normal_noise, run);
+
 }  // namespace
 }  // namespace hmeg
-
-const char* hmeg_cuda_normal_noise(const int64_t* indices, float* out, int64_t samples, int64_t numbers, int64_t seed,
-                                   void* stream) {
-  using namespace hmeg;
-  const int64_t tiles = (numbers + 4 * kTile - 1) / (4 * kTile);
-  const auto kernel = packs_fit<4>(out, numbers) ? normal_noise<4> : normal_noise<1>;
-  return launch<kBlock>(kernel, samples * tiles, stream, indices, out, numbers, tiles, static_cast<uint64_t>(seed));
-}

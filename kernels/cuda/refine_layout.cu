@@ -9,6 +9,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "expression.h"
 #include "layout_tile.h"
 #include "mask_weights.h"
@@ -159,36 +160,39 @@ const char* launch_refine_layout(const T* features, const T* boxes, const int64_
                         layout, tiles, hidden);
 }
 
-}  // namespace
-}  // namespace hmeg
-
-const char* hmeg_cuda_refine_layout_workspace(int64_t hidden, int64_t* size) {
-  *size = hmeg::PreparedWeights<float>::size(hidden);
-  return nullptr;
+int64_t workspace(const RefineLayout& given, const Call& call) {
+  return PreparedWeights<float>::size(given.hidden) * sum_bytes(call.dtype);
 }
 
-const char* hmeg_cuda_refine_layout(int64_t dtype, const void* boxes, const void* conv1_weight, const void* conv1_bias,
-                                    const void* bn_weight, const void* bn_bias, const void* mean, const void* var,
-                                    const void* conv2_weight, const void* conv2_bias, const void* features,
-                                    const int64_t* batch, void* layout, void* workspace, int64_t symbols,
-                                    int64_t graphs, int64_t hidden, int64_t channels, int64_t height, int64_t width,
-                                    double eps, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) -> const char* {
+const char* run(const RefineLayout& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) -> const char* {
     using T = decltype(zero);
     using A = Accumulator<T>;
     constexpr int kPack = 16 / sizeof(T), kBlock = 256;
     const auto as = [](const void* from) { return static_cast<const T*>(from); };
-    const PreparedWeights<A> weights(static_cast<A*>(workspace), hidden);
-    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias), as(bn_weight), as(bn_bias), as(conv2_weight),
-                                  as(conv2_bias),   hidden,         height,        width,       static_cast<A>(eps)};
-    const char* const error =
-        launch<256>(prepare_weights<T, T, 256>, 1, stream, given, as(mean), as(var), weights, true, true);
+    const PreparedWeights<A> weights(static_cast<A*>(call.workspace), given.hidden);
+    const MaskParameters<T> parameters{as(given.conv1_weight),
+                                       as(given.conv1_bias),
+                                       as(given.bn_weight),
+                                       as(given.bn_bias),
+                                       as(given.conv2_weight),
+                                       as(given.conv2_bias),
+                                       given.hidden,
+                                       given.height,
+                                       given.width,
+                                       static_cast<A>(given.eps)};
+    const char* const error = launch<256>(prepare_weights<T, T, 256>, 1, call.stream, parameters, as(given.mean),
+                                          as(given.var), weights, true, true);
     if (error != nullptr) return error;
-    auto* const out = static_cast<T*>(layout);
-    const auto run =
-        packs_fit<kPack>(out, width) ? launch_refine_layout<T, kPack, kBlock> : launch_refine_layout<T, 1, kBlock>;
-    return run(as(features), as(boxes), batch, weights, out, graphs, symbols, channels, {hidden, height, width},
-               stream);
+    auto* const out = static_cast<T*>(given.layout);
+    const auto run = packs_fit<kPack>(out, given.width) ? launch_refine_layout<T, kPack, kBlock>
+                                                        : launch_refine_layout<T, 1, kBlock>;
+    return run(as(given.features), as(given.boxes), given.batch, weights, out, given.graphs, given.symbols,
+               given.channels, {given.hidden, given.height, given.width}, call.stream);
   });
 }
+
+HMEG_ENTRY(kCuda, refine_layout, run, workspace);
+
+}  // namespace
+}  // namespace hmeg

@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "mask_weights.h"
 #include "ramp_convolution.h"
 
@@ -356,58 +357,62 @@ struct ForwardWorkspace {
   }
 };
 
-}  // namespace
-
-int64_t refine_masks_forward_size(bool wide, int64_t symbols, int64_t channels, int64_t pixels, bool training) {
-  return wide ? ForwardWorkspace<double>(nullptr, symbols, channels, pixels, training).size
-              : ForwardWorkspace<float>(nullptr, symbols, channels, pixels, training).size;
+int64_t workspace(const RefineMasksForward& given, const Call& call) {
+  const int64_t pixels = given.height * given.width;
+  const bool training = given.training != 0;
+  return call.dtype == kFloat64
+             ? ForwardWorkspace<double>(nullptr, given.symbols, given.channels, pixels, training).size * 8
+             : ForwardWorkspace<float>(nullptr, given.symbols, given.channels, pixels, training).size * 4;
 }
 
-}  // namespace hmeg
-
-const char* hmeg_cuda_refine_masks_forward(int64_t dtype, const void* boxes, const void* conv1_weight,
-                                           const void* conv1_bias, const void* bn_weight, const void* bn_bias,
-                                           void* mean, void* var, const void* conv2_weight, const void* conv2_bias,
-                                           void* masks, void* workspace, int64_t symbols, int64_t channels,
-                                           int64_t height, int64_t width, int64_t training, double eps, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) -> const char* {
+const char* run_forward(const RefineMasksForward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) -> const char* {
     using T = decltype(zero);
     using A = Accumulator<T>;
-    const ForwardWorkspace<A> space(static_cast<A*>(workspace), symbols, channels, height * width, training != 0);
+    const ForwardWorkspace<A> space(static_cast<A*>(call.workspace), given.symbols, given.channels,
+                                    given.height * given.width, given.training != 0);
     const auto as = [](const void* from) { return static_cast<const T*>(from); };
-    const MaskParameters<T> given{as(conv1_weight), as(conv1_bias), as(bn_weight), as(bn_bias), as(conv2_weight),
-                                  as(conv2_bias),   channels,       height,        width,       static_cast<A>(eps)};
+    const MaskParameters<T> parameters{as(given.conv1_weight),   as(given.conv1_bias),   as(given.bn_weight),
+                                       as(given.bn_bias),        as(given.conv2_weight), as(given.conv2_bias),
+                                       given.channels,           given.height,           given.width,
+                                       static_cast<A>(given.eps)};
     const char* error = nullptr;
-    if (training) {
-      const int64_t channel_blocks = (channels + kStatisticsChannels - 1) / kStatisticsChannels;
-      error = launch<256>(prepare_weights<T, T, 256>, 1, stream, given, static_cast<const T*>(nullptr),
+    if (given.training) {
+      const int64_t channel_blocks = (given.channels + kStatisticsChannels - 1) / kStatisticsChannels;
+      error = launch<256>(prepare_weights<T, T, 256>, 1, call.stream, parameters, static_cast<const T*>(nullptr),
                           static_cast<const T*>(nullptr), space.weights, true, false);
       if (error) return error;
-      error = launch<kStatisticsBlock>(refine_masks_statistics<T>, space.blocks * channel_blocks, stream, as(boxes),
-                                       static_cast<const A*>(space.weights.table), space.partial, symbols,
-                                       space.symbols_of_block, channel_blocks, channels, height, width);
+      error = launch<kStatisticsBlock>(refine_masks_statistics<T>, space.blocks * channel_blocks, call.stream,
+                                       as(given.boxes), static_cast<const A*>(space.weights.table), space.partial,
+                                       given.symbols, space.symbols_of_block, channel_blocks, given.channels,
+                                       given.height, given.width);
       if (error) return error;
-      error = launch<kStatisticsBlock>(refine_masks_merge<T>, channels, stream, static_cast<const A*>(space.partial),
-                                       space.statistics, static_cast<T*>(mean), static_cast<T*>(var), space.blocks,
-                                       channels, width);
+      error = launch<kStatisticsBlock>(
+          refine_masks_merge<T>, given.channels, call.stream, static_cast<const A*>(space.partial), space.statistics,
+          static_cast<T*>(given.mean), static_cast<T*>(given.var), space.blocks, given.channels, given.width);
       if (error) return error;
-      error = launch<256>(prepare_weights<T, A, 256>, 1, stream, given, static_cast<const A*>(space.statistics),
-                          static_cast<const A*>(space.statistics + channels), space.weights, false, true);
+      error =
+          launch<256>(prepare_weights<T, A, 256>, 1, call.stream, parameters, static_cast<const A*>(space.statistics),
+                      static_cast<const A*>(space.statistics + given.channels), space.weights, false, true);
     } else {
-      error = launch<256>(prepare_weights<T, T, 256>, 1, stream, given, static_cast<const T*>(mean),
-                          static_cast<const T*>(var), space.weights, true, true);
+      error = launch<256>(prepare_weights<T, T, 256>, 1, call.stream, parameters, static_cast<const T*>(given.mean),
+                          static_cast<const T*>(given.var), space.weights, true, true);
     }
-    const MaskTiles tiles = mask_tiles(symbols, height, width);
-    const auto kernel = width % kRun == 0 ? refine_masks_forward<T, true> : refine_masks_forward<T, false>;
-    for (int64_t first = 0; first < channels || first == 0; first += kMaskChannels<A>) {
-      const bool begins = first == 0, ends = first + kMaskChannels<A> >= channels;
+    const MaskTiles tiles = mask_tiles(given.symbols, given.height, given.width);
+    const auto kernel = given.width % kRun == 0 ? refine_masks_forward<T, true> : refine_masks_forward<T, false>;
+    for (int64_t first = 0; first < given.channels || first == 0; first += kMaskChannels<A>) {
+      const bool begins = first == 0, ends = first + kMaskChannels<A> >= given.channels;
       const Logits<A> logits{begins ? nullptr : space.logits, ends ? nullptr : space.logits};
       if (error == nullptr) {
-        error = launch<kMaskBlock>(kernel, tiles.blocks(), stream, as(boxes), space.weights, static_cast<T*>(masks),
-                                   tiles, first, channels, logits);
+        error = launch<kMaskBlock>(kernel, tiles.blocks(), call.stream, as(given.boxes), space.weights,
+                                   static_cast<T*>(given.masks), tiles, first, given.channels, logits);
       }
     }
     return error;
   });
 }
+
+HMEG_ENTRY(kCuda, refine_masks_forward, run_forward, workspace);
+
+}  // namespace
+}  // namespace hmeg

@@ -9,14 +9,12 @@
 // fixed order.
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 #include "mask_weights.h"
 #include "ramp_convolution.h"
 #include "refine_masks.h"
 
 namespace hmeg {
-
-// In refine_masks.cu: the forward pass's scalars of workspace.
-int64_t refine_masks_forward_size(bool wide, int64_t symbols, int64_t channels, int64_t pixels, bool training);
 
 namespace {
 
@@ -453,40 +451,37 @@ const char* backward(const MaskParameters<T>& given, const T* grad_masks, const 
                            grad_boxes, tiles);
 }
 
-}  // namespace
-}  // namespace hmeg
-
-const char* hmeg_cuda_refine_masks_workspace(int64_t dtype, int64_t symbols, int64_t channels, int64_t height,
-                                             int64_t width, int64_t training, int64_t* sizes) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) -> const char* {
-    using A = Accumulator<decltype(zero)>;
-    sizes[0] = refine_masks_forward_size(sizeof(A) == 8, symbols, channels, height * width, training != 0);
-    sizes[1] = BackwardWorkspace<A>(nullptr, grad_tiles<A>(symbols, channels, height, width), training != 0).size;
-    return nullptr;
-  });
+template <typename A>
+int64_t workspace_bytes(const RefineMasksBackward& given) {
+  const GradTiles tiles = grad_tiles<A>(given.symbols, given.channels, given.height, given.width);
+  return BackwardWorkspace<A>(nullptr, tiles, given.training != 0).size * int64_t(sizeof(A));
 }
 
-const char* hmeg_cuda_refine_masks_backward(int64_t dtype, const void* grad_masks, const void* masks, const void* boxes,
-                                            const void* conv1_weight, const void* conv1_bias, const void* bn_weight,
-                                            const void* bn_bias, const void* mean, const void* var,
-                                            const void* conv2_weight, const void* conv2_bias, void* grad_boxes,
-                                            void* grad_conv1_weight, void* grad_conv1_bias, void* grad_bn_weight,
-                                            void* grad_bn_bias, void* grad_conv2_weight, void* grad_conv2_bias,
-                                            void* workspace, int64_t symbols, int64_t channels, int64_t height,
-                                            int64_t width, int64_t training, double eps, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) -> const char* {
+int64_t workspace(const RefineMasksBackward& given, const Call& call) {
+  return call.dtype == kFloat64 ? workspace_bytes<double>(given) : workspace_bytes<float>(given);
+}
+
+const char* run_backward(const RefineMasksBackward& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) -> const char* {
     using T = decltype(zero);
     using A = Accumulator<T>;
     const auto in = [](const void* from) { return static_cast<const T*>(from); };
     const auto out = [](void* to) { return static_cast<T*>(to); };
-    const MaskParameters<T> given{in(conv1_weight), in(conv1_bias), in(bn_weight), in(bn_bias), in(conv2_weight),
-                                  in(conv2_bias),   channels,       height,        width,       static_cast<A>(eps)};
-    const WeightGradients<T> grads{out(grad_conv1_weight), out(grad_conv1_bias),   out(grad_bn_weight),
-                                   out(grad_bn_bias),      out(grad_conv2_weight), out(grad_conv2_bias)};
-    const auto run = training ? backward<T, true> : backward<T, false>;
-    return run(given, in(grad_masks), in(masks), in(boxes), in(mean), in(var), out(grad_boxes), grads,
-               grad_tiles<A>(symbols, channels, height, width), workspace, stream);
+    const MaskParameters<T> parameters{in(given.conv1_weight),   in(given.conv1_bias),   in(given.bn_weight),
+                                       in(given.bn_bias),        in(given.conv2_weight), in(given.conv2_bias),
+                                       given.channels,           given.height,           given.width,
+                                       static_cast<A>(given.eps)};
+    const WeightGradients<T> grads{out(given.grad_conv1_weight), out(given.grad_conv1_bias),
+                                   out(given.grad_bn_weight),    out(given.grad_bn_bias),
+                                   out(given.grad_conv2_weight), out(given.grad_conv2_bias)};
+    const auto run = given.training ? backward<T, true> : backward<T, false>;
+    return run(parameters, in(given.grad_masks), in(given.masks), in(given.boxes), in(given.mean), in(given.var),
+               out(given.grad_boxes), grads, grad_tiles<A>(given.symbols, given.channels, given.height, given.width),
+               call.workspace, call.stream);
   });
 }
+
+HMEG_ENTRY(kCuda, refine_masks_backward, run_backward, workspace);
+
+}  // namespace
+}  // namespace hmeg

@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "dtypes.h"
+#include "entry.h"
 
 namespace hmeg {
 namespace {
@@ -321,86 +322,83 @@ const char* with_pack(bool fit, Body body) {
   return body(std::integral_constant<int, 1>{});
 }
 
+const char* run_hidden(const TripleMessageHidden& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto *const of_nodes = static_cast<const T*>(given.projected), *const of_types =
+                                                                             static_cast<const T*>(given.table);
+    auto* const out = static_cast<T*>(given.hidden);
+    const bool fit = rows_fit(of_nodes, given.width) && rows_fit(of_types, given.width) && rows_fit(out, given.width);
+    return with_pack<T>(fit, [&](auto pack) {
+      constexpr int kPack = decltype(pack)::value;
+      const int rows = rows_of_block(given.width, kPack);
+      return launch<kBlock>(triple_message_hidden<T, kPack>, blocks_of(given.count, rows), call.stream, of_nodes,
+                            of_types, given.edge_index, given.edge_type, out,
+                            EdgeRange{given.first, given.count, given.edges}, given.nodes, given.width, rows);
+    });
+  });
+}
+
+HMEG_ENTRY(kCuda, triple_message_hidden, run_hidden);
+
+const char* run_pool(const TripleMessagePool& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto *const in = static_cast<const T*>(given.products), *const offset = static_cast<const T*>(given.bias);
+    auto *const sums = static_cast<T*>(given.pooled), *const own = static_cast<T*>(given.new_edges);
+    const bool fit = rows_fit(in, given.width) && rows_fit(offset, given.width) && rows_fit(sums, given.width) &&
+                     (own == nullptr || rows_fit(own, given.out));
+    return with_pack<T>(fit, [&](auto pack) {
+      constexpr int kPack = decltype(pack)::value;
+      const int rows = rows_of_block(given.out, kPack);
+      const int64_t blocks = given.nodes + (own == nullptr ? 0 : blocks_of(given.count, rows));
+      return launch<kBlock>(triple_message_pool<T, kPack>, blocks, call.stream, in, offset,
+                            EdgeLists{given.subject_rows, given.subject_edges},
+                            EdgeLists{given.object_rows, given.object_edges},
+                            reinterpret_cast<Accumulator<T>*>(given.carried), sums, own,
+                            reinterpret_cast<uint32_t*>(given.signs), EdgeRange{given.first, given.count, given.edges},
+                            given.nodes, given.width, given.out, given.average != 0, rows);
+    });
+  });
+}
+
+HMEG_ENTRY(kCuda, triple_message_pool, run_pool);
+
+const char* run_grad_products(const TripleMessageGradProducts& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto *const of_sums = static_cast<const T*>(given.grad_pooled), *const of_edges =
+                                                                              static_cast<const T*>(given.grad_edges);
+    auto* const out = static_cast<T*>(given.grad_products);
+    const bool fit = rows_fit(of_sums, given.width) && rows_fit(of_edges, given.own) && rows_fit(out, given.width);
+    return with_pack<T>(fit, [&](auto pack) {
+      constexpr int kPack = decltype(pack)::value;
+      const int rows = rows_of_block(2 * given.width + given.own, kPack);
+      return launch<kBlock>(triple_message_grad_products<T, kPack>, blocks_of(given.count, rows), call.stream,
+                            reinterpret_cast<const uint32_t*>(given.signs), of_sums, of_edges, given.edge_index, out,
+                            EdgeRange{given.first, given.count, given.edges}, given.width, given.own, rows);
+    });
+  });
+}
+
+HMEG_ENTRY(kCuda, triple_message_grad_products, run_grad_products);
+
+const char* run_collect(const TripleMessageCollect& given, const Call& call) {
+  return with_scalar_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto* const in = static_cast<const T*>(given.rows);
+    auto* const out = static_cast<T*>(given.collected);
+    return with_pack<T>(rows_fit(in, given.width) && rows_fit(out, given.width), [&](auto pack) {
+      return launch<kBlock>(triple_message_collect<T, decltype(pack)::value>, given.nodes, call.stream, in,
+                            EdgeLists{given.subject_rows, given.subject_edges},
+                            EdgeLists{given.object_rows, given.object_edges},
+                            reinterpret_cast<Accumulator<T>*>(given.carried), out,
+                            EdgeRange{given.first, given.count, given.edges}, given.nodes, given.width);
+    });
+  });
+}
+
+HMEG_ENTRY(kCuda, triple_message_collect, run_collect);
+
 }  // namespace
 }  // namespace hmeg
-
-const char* hmeg_cuda_triple_message_hidden(int64_t dtype, const void* projected, const void* table,
-                                            const int64_t* edge_index, const int64_t* edge_type, void* hidden,
-                                            int64_t first, int64_t count, int64_t edges, int64_t nodes, int64_t width,
-                                            void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto *const of_nodes = static_cast<const T*>(projected), *const of_types = static_cast<const T*>(table);
-    auto* const out = static_cast<T*>(hidden);
-    const bool fit = rows_fit(of_nodes, width) && rows_fit(of_types, width) && rows_fit(out, width);
-    return with_pack<T>(fit, [&](auto pack) {
-      constexpr int kPack = decltype(pack)::value;
-      const int rows = rows_of_block(width, kPack);
-      return launch<kBlock>(triple_message_hidden<T, kPack>, blocks_of(count, rows), stream, of_nodes, of_types,
-                            edge_index, edge_type, out, EdgeRange{first, count, edges}, nodes, width, rows);
-    });
-  });
-}
-
-const char* hmeg_cuda_triple_message_pool(int64_t dtype, const void* products, const void* bias,
-                                          const int64_t* subject_rows, const int64_t* subject_edges,
-                                          const int64_t* object_rows, const int64_t* object_edges, void* carried,
-                                          void* pooled, void* new_edges, void* signs, int64_t first, int64_t count,
-                                          int64_t edges, int64_t nodes, int64_t width, int64_t out, int64_t average,
-                                          void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto *const in = static_cast<const T*>(products), *const offset = static_cast<const T*>(bias);
-    auto *const sums = static_cast<T*>(pooled), *const own = static_cast<T*>(new_edges);
-    const bool fit = rows_fit(in, width) && rows_fit(offset, width) && rows_fit(sums, width) &&
-                     (own == nullptr || rows_fit(own, out));
-    return with_pack<T>(fit, [&](auto pack) {
-      constexpr int kPack = decltype(pack)::value;
-      const int rows = rows_of_block(out, kPack);
-      const int64_t blocks = nodes + (own == nullptr ? 0 : blocks_of(count, rows));
-      return launch<kBlock>(triple_message_pool<T, kPack>, blocks, stream, in, offset,
-                            EdgeLists{subject_rows, subject_edges}, EdgeLists{object_rows, object_edges},
-                            static_cast<Accumulator<T>*>(carried), sums, own, static_cast<uint32_t*>(signs),
-                            EdgeRange{first, count, edges}, nodes, width, out, average != 0, rows);
-    });
-  });
-}
-
-const char* hmeg_cuda_triple_message_grad_products(int64_t dtype, const void* signs, const void* grad_pooled,
-                                                   const void* grad_edges, const int64_t* edge_index,
-                                                   void* grad_products, int64_t first, int64_t count, int64_t edges,
-                                                   int64_t width, int64_t own, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto *const of_sums = static_cast<const T*>(grad_pooled), *const of_edges = static_cast<const T*>(grad_edges);
-    auto* const out = static_cast<T*>(grad_products);
-    const bool fit = rows_fit(of_sums, width) && rows_fit(of_edges, own) && rows_fit(out, width);
-    return with_pack<T>(fit, [&](auto pack) {
-      constexpr int kPack = decltype(pack)::value;
-      const int rows = rows_of_block(2 * width + own, kPack);
-      return launch<kBlock>(triple_message_grad_products<T, kPack>, blocks_of(count, rows), stream,
-                            static_cast<const uint32_t*>(signs), of_sums, of_edges, edge_index, out,
-                            EdgeRange{first, count, edges}, width, own, rows);
-    });
-  });
-}
-
-const char* hmeg_cuda_triple_message_collect(int64_t dtype, const void* rows, const int64_t* subject_rows,
-                                             const int64_t* subject_edges, const int64_t* object_rows,
-                                             const int64_t* object_edges, void* carried, void* collected, int64_t first,
-                                             int64_t count, int64_t edges, int64_t nodes, int64_t width, void* stream) {
-  using namespace hmeg;
-  return with_scalar_type(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto* const in = static_cast<const T*>(rows);
-    auto* const out = static_cast<T*>(collected);
-    return with_pack<T>(rows_fit(in, width) && rows_fit(out, width), [&](auto pack) {
-      return launch<kBlock>(triple_message_collect<T, decltype(pack)::value>, nodes, stream, in,
-                            EdgeLists{subject_rows, subject_edges}, EdgeLists{object_rows, object_edges},
-                            static_cast<Accumulator<T>*>(carried), out, EdgeRange{first, count, edges}, nodes, width);
-    });
-  });
-}

@@ -1,1 +1,1 @@
-"""hmeg's Triton kernels: one module per operator; ``launch`` is what hmeg.backends.triton calls."""
+"""hmeg's Triton kernels: one module per operator, with the launchers that hmeg.backends.triton calls."""

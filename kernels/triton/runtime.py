@@ -19,6 +19,11 @@ def interpreted() -> bool:
     return _INTERPRETED
 
 
+def version() -> str:
+    """Triton's version."""
+    return str(triton.__version__)
+
+
 def programs_wanted(on_a_gpu: int) -> int:
     """How many programs work is cut into where it can be; few in the interpreter, which runs one after the other."""
     return 8 if interpreted() else on_a_gpu

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from math import prod
 from typing import Any
 
 import torch
@@ -19,17 +16,17 @@ GUARD = 256
 
 
 class EmulatedDevice:
-    """Launches kernels of an emulator library, in one order, on tensors between guard zones of NaN.
+    """Runs entry points of an emulator library, in one order, on copies of tensors between guard zones of NaN.
 
-    A read outside a tensor gives NaN, a write is found after the launch.
+    A read outside a tensor gives NaN, a write is found after the launch. What was written is copied back.
     """
 
-    device_type = "cpu"
+    type = "cpu"
+    gpu = True
 
     def __init__(self, library: Library, order: str) -> None:
         self._library = library
         self._order = order
-        self._guarded: list[Tensor] = []
 
     def unavailable(self) -> str | None:
         return None
@@ -37,35 +34,31 @@ class EmulatedDevice:
     def details(self) -> str:
         return f"emulated, {self._order}"
 
-    def launcher(self, name: str) -> Callable[..., Any]:
-        def launch(*arguments: int | float) -> None:
-            self._library.set_order(self._order)
-            try:
-                self._library.call(f"hmeg_cuda_{name}", *arguments)
-                for memory in self._guarded:
-                    zones = torch.cat([memory[:GUARD], memory[-GUARD:]])
-                    untouched = zones.isnan() if zones.is_floating_point() else zones == _filler(zones.dtype)
-                    if not untouched.all():
-                        raise RuntimeError(f"{name} wrote outside a tensor of {len(memory) - 2 * GUARD} items")
-            finally:
-                self._guarded.clear()
+    def call(self, entry: str, /, **values: Any) -> None:
+        self._library.set_order(self._order)
+        point = self._library.entries[entry]
+        guarded = {name: Guarded(value) for name, value in values.items() if isinstance(value, Tensor)}
+        point({name: guarded[name].copy if name in guarded else value for name, value in values.items()})
+        for name, tensor in guarded.items():
+            if not tensor.untouched():
+                raise RuntimeError(f"{entry} wrote outside {name}, a tensor of {tensor.copy.numel()} items")
+        for field in point.fields:
+            if field.written and field.name in guarded:
+                values[field.name].copy_(guarded[field.name].copy)
 
-        return launch
 
-    def guard(self, tensor: Tensor) -> AbstractContextManager[Any]:
-        return nullcontext()
+class Guarded:
+    """A contiguous copy of a tensor between guard zones."""
 
-    def stream(self, tensor: Tensor) -> int:
-        return 0
+    def __init__(self, tensor: Tensor) -> None:
+        size = tensor.numel()
+        self._memory = torch.full((size + 2 * GUARD,), _filler(tensor.dtype), dtype=tensor.dtype)
+        self.copy = self._memory[GUARD : GUARD + size].view(tensor.shape)
+        self.copy.copy_(tensor)
 
-    def given(self, tensor: Tensor) -> Tensor:
-        return self.empty(tuple(tensor.shape), tensor).copy_(tensor)
-
-    def empty(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        kind = dtype or like.dtype
-        memory = torch.full((prod(shape) + 2 * GUARD,), _filler(kind), dtype=kind)
-        self._guarded.append(memory)
-        return memory[GUARD : GUARD + prod(shape)].view(shape)
+    def untouched(self) -> bool:
+        zones = torch.cat([self._memory[:GUARD], self._memory[-GUARD:]])
+        return bool((zones.isnan() if zones.is_floating_point() else zones == _filler(zones.dtype)).all())
 
 
 def _filler(dtype: torch.dtype) -> float | int:

@@ -10,6 +10,8 @@
 #include <random>
 #include <vector>
 
+#include "entry.h"
+
 namespace hmeg::emulation {
 namespace {
 
@@ -199,4 +201,49 @@ const char* run(int64_t blocks, int threads, const std::function<void()>& body) 
 extern "C" void hmeg_emulation_configure(int64_t order, int64_t seed) {
   hmeg::emulation::order = static_cast<hmeg::emulation::Order>(order);
   hmeg::emulation::generator.seed(static_cast<uint64_t>(seed));
+}
+
+// Entry points of the library, numbered from 0, for library.py.
+namespace {
+
+const hmeg::Entry* entry_of(int64_t number) {
+  const hmeg::Entry* entry = hmeg::first_entry();
+  for (; entry != nullptr && number > 0; --number) entry = entry->next;
+  return entry;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Null past the last one.
+const char* hmeg_emulation_entry(int64_t number) {
+  const hmeg::Entry* const entry = entry_of(number);
+  return entry == nullptr ? nullptr : entry->name;
+}
+// The name of a field, or null past the last one; to `about`: kind, written, optional, strided, and with the
+// structure's values in `parameters`, how many items are reached and the limit of indices.
+const char* hmeg_emulation_field(int64_t number, int64_t place, void* parameters, int64_t* about) {
+  static thread_local std::vector<hmeg::Field> fields;
+  fields = entry_of(number)->fields(parameters);
+  if (place >= static_cast<int64_t>(fields.size())) return nullptr;
+  const hmeg::Field& field = fields[place];
+  const int64_t all[] = {
+      static_cast<int64_t>(field.kind), field.written, field.optional, field.strided, field.count, field.limit};
+  std::copy(std::begin(all), std::end(all), about);
+  return field.name;
+}
+const char* hmeg_emulation_run(int64_t number, const void* parameters, int64_t dtype, void* workspace) {
+  hmeg::Call call;
+  call.dtype = dtype;
+  call.workspace = workspace;
+  return entry_of(number)->run(parameters, call);
+}
+// Bytes of workspace.
+int64_t hmeg_emulation_workspace(int64_t number, const void* parameters, int64_t dtype) {
+  hmeg::Call call;
+  call.dtype = dtype;
+  const hmeg::Entry* const entry = entry_of(number);
+  return entry->workspace == nullptr ? 0 : entry->workspace(parameters, call);
+}
 }

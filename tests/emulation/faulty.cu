@@ -1,5 +1,6 @@
 // Kernels with the faults that the emulator must find, and correct ones; test_emulator.py runs them.
 #include "device.h"
+#include "entry.h"
 
 namespace hmeg {
 namespace {
@@ -77,14 +78,27 @@ HMEG_KERNEL shared_packs(const float* in, float* out) {
   out[thread_index()] = load_shared<4>(staged, thread_index() / 4 * 4 + kFirst).items[thread_index() % 4];
 }
 
-}  // namespace
-}  // namespace hmeg
+// out: `outputs` numbers a block.
+struct Case {
+  const float* in;
+  float* out;
+  int64_t which, blocks, outputs;
 
-extern "C" const char* hmeg_cuda_case(int64_t which, const void* in, void* out, int64_t blocks) {
-  using namespace hmeg;
-  const auto* const from = static_cast<const float*>(in);
-  auto* const to = static_cast<float*>(out);
-  switch (which) {
+  template <typename List>
+  void fields(List& list) {
+    list.array(HMEG_FIELD(in), blocks * kBlock);
+    list.array(HMEG_FIELD(out), blocks * outputs);
+    list.number(HMEG_FIELD(which));
+    list.number(HMEG_FIELD(blocks));
+    list.number(HMEG_FIELD(outputs));
+  }
+};
+
+const char* run(const Case& given, const Call& /*call*/) {
+  const float* const from = given.in;
+  float* const to = given.out;
+  const int64_t blocks = given.blocks;
+  switch (given.which) {
     case 9:
       return launch<kBlock>(one_too_far, blocks, nullptr, to);
     case 0:
@@ -121,3 +135,8 @@ extern "C" const char* hmeg_cuda_case(int64_t which, const void* in, void* out, 
       return "no such case";
   }
 }
+
+HMEG_ENTRY(kCuda, faulty_case, run);
+
+}  // namespace
+}  // namespace hmeg

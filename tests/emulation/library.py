@@ -7,12 +7,17 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from hmeg.backends.native.entry import REAL, EntryPoint
 
 ROOT = Path(__file__).parents[2]
 EMULATOR = ROOT / "tests" / "emulation"
+MOST_BYTES = 512  # csrc/entry.h: kMostParameterBytes
 ORDERS = {"ascending": 0, "descending": 1, "random": 2}
 # Ubuntu's g++ turns _FORTIFY_SOURCE on, whose longjmp refuses to change stacks.
 FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-g1", "-fPIC", "-Wall", "-Wextra", "-U_FORTIFY_SOURCE",
@@ -30,8 +35,9 @@ def build(sources: Sequence[Path], name: str) -> Path:
     assert cxx is not None
     sources = sorted(sources)
     headers = [*(ROOT / "kernels").glob("*.h"), *(ROOT / "csrc").glob("*.h"), EMULATOR / "emulator.h"]
+    own = [EMULATOR / "emulator.cpp", ROOT / "csrc" / "entry.cpp"]
     digest = hashlib.sha256(repr([cxx, FLAGS]).encode())
-    for file in [*sources, EMULATOR / "emulator.cpp", *sorted(headers)]:
+    for file in [*sources, *own, *sorted(headers)]:
         digest.update(file.name.encode() + file.read_bytes())
     folder = ROOT / "build" / "emulation"
     library = folder / f"{name}-{digest.hexdigest()[:16]}.so"
@@ -41,7 +47,7 @@ def build(sources: Sequence[Path], name: str) -> Path:
         if not library.exists():
             unfinished = library.with_suffix(".tmp")
             includes = [f"-I{ROOT / 'kernels'}", f"-I{ROOT / 'csrc'}", f"-I{EMULATOR}"]
-            inputs = [str(EMULATOR / "emulator.cpp"), *map(str, sources)]
+            inputs = [*map(str, own), *map(str, sources)]
             command = [cxx, *FLAGS, *includes, "-shared", "-x", "c++", *inputs, "-o", str(unfinished)]
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode:
@@ -55,21 +61,58 @@ def build(sources: Sequence[Path], name: str) -> Path:
 
 
 class Library:
-    """A loaded emulator library: its launchers, and the order it runs blocks, warps and lanes in."""
+    """A loaded emulator library: its entry points, and the order it runs blocks, warps and lanes in.
+
+    entries  as hmeg._C has them for a GPU, by name
+    """
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path))
         self._library.hmeg_emulation_configure.restype = None
         self._library.hmeg_emulation_configure.argtypes = [ctypes.c_int64, ctypes.c_int64]
+        for name in ("entry", "field", "run"):
+            getattr(self._library, f"hmeg_emulation_{name}").restype = ctypes.c_char_p
+        self._library.hmeg_emulation_workspace.restype = ctypes.c_int64
+        self.entries: dict[str, EntryPoint] = {}
+        while (name := self._library.hmeg_emulation_entry(ctypes.c_int64(len(self.entries)))) is not None:
+            entry = self._entry(len(self.entries), name.decode())
+            self.entries[entry.name] = entry
 
     def set_order(self, order: str, seed: int = 0) -> None:
         """``ascending``, ``descending`` or ``random``."""
         self._library.hmeg_emulation_configure(ORDERS[order], seed)
 
-    def call(self, symbol: str, *arguments: int | float) -> None:
-        """Calls an entry point that returns a message or null; a message becomes a RuntimeError."""
-        function = self._library[symbol]
-        function.restype = ctypes.c_char_p
-        message = function(*(ctypes.c_double(a) if isinstance(a, float) else ctypes.c_int64(a) for a in arguments))
-        if message is not None:
-            raise RuntimeError(message.decode())
+    def _entry(self, number: int, name: str) -> EntryPoint:
+        which = ctypes.c_int64(number)
+        fields = self._fields(which, bytes(MOST_BYTES))
+
+        def packed(values: Sequence[float]) -> bytes:
+            codes = ("d" if kind == REAL else "q" for _, kind, *_ in fields)
+            return struct.pack("=" + "".join(codes), *values)
+
+        def run(
+            values: Sequence[float], dtype: int, _threads: int, _variant: int, _stream: int, memory: int
+        ) -> int | None:
+            given, code = packed(values), ctypes.c_int64(dtype)
+            size = 0 if memory else self._library.hmeg_emulation_workspace(which, given, code)
+            if size:
+                return size
+            message = self._library.hmeg_emulation_run(which, given, code, ctypes.c_void_p(memory))
+            if message is not None:
+                raise RuntimeError(message.decode())
+            return None
+
+        def bounds(values: Sequence[float], *_how: int) -> list[tuple[int, int]]:
+            return [(field[-2], field[-1]) for field in self._fields(which, packed(values))]
+
+        about = [(name, kind, *flags) for name, kind, *flags, _count, _limit in fields]
+        return EntryPoint(name, about, run, bounds)
+
+    def _fields(self, which: ctypes.c_int64, parameters: bytes) -> list[tuple[Any, ...]]:
+        fields: list[tuple[Any, ...]] = []
+        about = (ctypes.c_int64 * 6)()
+        call = self._library.hmeg_emulation_field
+        while (name := call(which, ctypes.c_int64(len(fields)), parameters, about)) is not None:
+            kind, written, optional, strided, count, limit = about
+            fields.append((name.decode(), kind, bool(written), bool(optional), bool(strided), count, limit))
+        return fields

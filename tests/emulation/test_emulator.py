@@ -20,10 +20,10 @@ def library() -> Library:
 
 
 def run(library: Library, case: int, blocks: int = 1, outputs: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
-    given = np.random.RandomState(0).standard_normal(blocks * BLOCK).astype(np.float32)
-    result = np.zeros(blocks * outputs, dtype=np.float32)
-    library.call("hmeg_cuda_case", case, given.ctypes.data, result.ctypes.data, blocks)
-    return given, result
+    given = torch.from_numpy(np.random.RandomState(0).standard_normal(blocks * BLOCK).astype(np.float32))
+    result = torch.zeros(blocks * outputs)
+    library.entries["faulty_case"]({"which": case, "in": given, "out": result, "blocks": blocks, "outputs": outputs})
+    return given.numpy(), result.numpy()
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -118,9 +118,9 @@ def test_shared_packs_are_read_where_they_fit(library: Library) -> None:
 
 def test_write_outside_a_tensor_is_found(library: Library) -> None:
     device = EmulatedDevice(library, "ascending")
-    given, out = device.given(torch.randn(BLOCK)), device.empty((BLOCK,), torch.zeros(1))
-    device.launcher("case")(0, given.data_ptr(), out.data_ptr(), 1)
+    given, out = torch.randn(BLOCK), torch.zeros(BLOCK)
+    sizes = {"blocks": 1, "outputs": BLOCK}
+    device.call("faulty_case", which=0, **{"in": given}, out=out, **sizes)
     assert torch.equal(out, given.flip(0))
-    out = device.empty((BLOCK,), torch.zeros(1))
-    with pytest.raises(RuntimeError, match="case wrote outside a tensor of 64 items"):
-        device.launcher("case")(9, 0, out.data_ptr(), 1)
+    with pytest.raises(RuntimeError, match="faulty_case wrote outside out, a tensor of 64 items"):
+        device.call("faulty_case", which=9, **{"in": given}, out=out, **sizes)

@@ -92,7 +92,7 @@ def test_a_valid_file_of_operators_that_tensorrt_reads(exported, kind, part, pre
 
 def operators_of_tensorrt():
     """Operator -> names of the types it may have."""
-    lines = (ROOT / "tests" / "tensorrt_operators.txt").read_text().splitlines()
+    lines = (ROOT / "tests" / "support" / "tensorrt_operators.txt").read_text().splitlines()
     rows = [line.split() for line in lines if not line.startswith("#")]
     return {name: set(types) for name, *types in rows}
 

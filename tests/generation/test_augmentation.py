@@ -286,12 +286,13 @@ def test_without_kornia():
 import sys
 sys.modules["kornia"] = None
 from hmeg.generation import encoding
+from hmeg.image_sets.encoding import png
 import numpy as np
 image = np.zeros((8, 8), np.uint8)
-assert encoding.varied_and_encoded("none", encoding.png, image, np.zeros((1, 4)), 0, 0)[0] is None
+assert encoding.varied_and_encoded("none", png, image, np.zeros((1, 4)), 0, 0)[0] is None
 assert "torch" not in sys.modules
 try:
-    encoding.varied_and_encoded("light", encoding.png, image, np.zeros((1, 4)), 0, 0)
+    encoding.varied_and_encoded("light", png, image, np.zeros((1, 4)), 0, 0)
 except ValueError as error:
     print(error)
 """

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmeg.generation import encoding
 from hmeg.generation.batching import BATCHES_AHEAD, LARGEST_BATCH, fitting_batch, in_buckets
 from hmeg.generation.captured import padded
 from hmeg.generation.engine import Encoder, WorkerDiedError, default_workers
@@ -22,6 +21,7 @@ from hmeg.generation.generator import Generator
 from hmeg.generation.inputs import Entry, Rejection, pieces, tasks
 from hmeg.generation.tasks import Task
 from hmeg.graph.latex import parse_latex
+from hmeg.image_sets.encoding import png
 from hmeg.model import BASE, SMALL
 from tests.support.samples import sample
 from tests.support.tiny_model import tiny_model
@@ -66,19 +66,19 @@ def test_encoder_keeps_order(workers):
             taken.append(drawn.index)
             yield drawn
 
-    with Encoder(encoding.png, workers) as encoder:
+    with Encoder(png, workers) as encoder:
         stream = encoder.encoded(lazily())
         first = next(stream)
         assert len(taken) <= 1 + 33 * workers
         encoded = [first, *stream]
     assert [drawn.index for drawn, _ in encoded] == list(range(50))
     for drawn, content in encoded:
-        assert content == encoding.png(drawn.array)
+        assert content == png(drawn.array)
 
 
 def test_error_of_a_worker_comes_out():
     bad = dataclasses.replace(sample(0), array=np.zeros((2, 2), np.complex64))
-    with Encoder(encoding.png, 1) as encoder, pytest.raises(TypeError):
+    with Encoder(png, 1) as encoder, pytest.raises(TypeError):
         list(encoder.encoded([bad]))
 
 
@@ -97,11 +97,11 @@ def test_a_worker_that_is_killed_is_an_error_in_words():
 
 KEEPS_A_WORKER = """
 import time
-from hmeg.generation import encoding
+from hmeg.image_sets.encoding import png
 from hmeg.generation.engine import Encoder
 from tests.support.samples import sample
 if __name__ == "__main__":
-    with Encoder(encoding.png, 1) as encoder:
+    with Encoder(png, 1) as encoder:
         list(encoder.encoded([sample(0)]))
         print(*encoder._pool._processes, flush=True)
         time.sleep(600)

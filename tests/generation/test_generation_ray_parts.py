@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from hmeg.backends import BackendError
 from hmeg.cli.generate import command
-from hmeg.generation import encoding
 from hmeg.generation.augmentation.vary import vary
 from hmeg.generation.batching import BATCHES_AHEAD, in_buckets
 from hmeg.generation.generator import Generator
@@ -21,6 +20,7 @@ from hmeg.generation.ray_engine.attempts import MOST, Attempts
 from hmeg.generation.ray_engine.blocks import Block, blocks
 from hmeg.generation.ray_engine.cluster import ClusterError, _surveyed
 from hmeg.generation.ray_engine.drawing import Weights, _fitting_batch_size, _in_words, fitting_batch_size
+from hmeg.image_sets.encoding import png
 from tests.support.ray_blocks import recipe, settings, task, tiny
 from tests.support.samples import sample
 from tests.support.tiny_model import tiny_model
@@ -89,7 +89,7 @@ def test_drawer_draws_what_the_generator_draws(weights):
     for place, ((got, encoded), local) in enumerate(zip(drawn.samples, wanted, strict=True)):
         assert got.label() == local.label()
         np.testing.assert_array_equal(got.array, local.array if place in block.shown else np.empty((0, 0)))
-        assert encoded == encoding.png(local.array)
+        assert encoded == png(local.array)
 
 
 def test_drawer_varies_what_it_draws(weights):
@@ -102,7 +102,7 @@ def test_drawer_varies_what_it_draws(weights):
         np.testing.assert_array_equal(got.array, wanted.array)
         assert got.label()["boxes"] == wanted.boxes.tolist()
         assert got.label()["augment"] == wanted.parameters
-        assert encoded == encoding.png(wanted.array)
+        assert encoded == png(wanted.array)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
-"""Same weights, same numbers: every array of the published implementation's reference file is reproduced.
+"""Same weights, same numbers: every array that the published implementation computed is reproduced.
 
-The file (``shared/parity`` beside the repository) is not part of the repository; without it these tests are skipped.
-Each array is one test; an array nobody here knows how to reproduce fails.
+Each array is one test, of the selection that lies in the repository (tests/support/published_numbers.py) and, where
+``shared/parity`` lies beside the repository, of every element. An array nobody here knows how to reproduce fails.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,47 +25,27 @@ from hmeg.model.mask import MaskRefiner
 from hmeg.model.published import adopt, load_image_model, load_layout_generator
 from hmeg.model.triple_conv import GraphTripleConv
 from hmeg.training.losses import adversarial_losses
-from tests.support.recipe import recipe
+from tests.support.published_numbers import Numbers, check_whole, load_whole, numbers
 
-PARITY = Path(__file__).resolve().parents[2].parent / "shared" / "parity"
-HAS_REFERENCE = (PARITY / "reference.npz").is_file()
-pytestmark = pytest.mark.skipif(not HAS_REFERENCE, reason="needs shared/parity beside the repository")
-
-
-def _keys() -> list[str]:
-    if not HAS_REFERENCE:
-        return ["(reference file absent)"]
-    with np.load(PARITY / "reference.npz") as file:
-        return sorted(file)
+pytestmark = pytest.mark.xdist_group("parity")  # one process, for networks run once a process
 
 
 @functools.cache
-def reference() -> dict[str, np.ndarray]:
-    with np.load(PARITY / "reference.npz") as file:
-        return {key: file[key] for key in file}
+def published() -> Numbers:
+    return numbers("reference")
 
 
-@functools.cache
-def manifest() -> dict:
-    return json.loads((PARITY / "manifest.json").read_text())
-
-
-def weights(module: str) -> dict[str, Tensor]:
-    return recipe(module, manifest()["state_dict_shapes"][module])
+KEYS = sorted(published().arrays)
 
 
 def noise(seed: int, shape: tuple[int, ...] | torch.Size) -> Tensor:
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
 
 
-def given(key: str) -> Tensor:
-    return torch.from_numpy(reference()[key])
-
-
 @functools.cache
 def graph() -> GraphBatch:
     """The reference's three expressions, put together by our own batching."""
-    of, triples = reference()["graph.obj_to_img"], reference()["graph.triples"]
+    of, triples = published()["graph.obj_to_img"].numpy(), published()["graph.triples"].numpy()
     symbols, matrices, boxes = [], [], []
     for i in range(of[-1] + 1):
         rows = np.flatnonzero(of == i)
@@ -74,9 +53,9 @@ def graph() -> GraphBatch:
         for s, kind, o in triples:
             if of[s] == i:
                 matrix[s - rows[0], o - rows[0]] = kind
-        symbols.append(reference()["graph.objs"][rows])
+        symbols.append(published()["graph.objs"].numpy()[rows])
         matrices.append(matrix)
-        boxes.append(reference()["graph.boxes"][rows])
+        boxes.append(published()["graph.boxes"].numpy()[rows])
     return GraphBatch.from_arrays(symbols, matrices, boxes)
 
 
@@ -98,8 +77,8 @@ def inputs() -> Results:
 @functools.cache
 def image_model() -> ImageModel:
     """Through a checkpoint file as the authors write it, with the manifest's own arguments and vocabulary."""
-    state = {f"module.{key}": value for key, value in weights("generator").items()}
-    kwargs = {**manifest()["generator_kwargs"], "vocab": manifest()["vocab"]}
+    state = {f"module.{key}": value for key, value in published().weights("generator").items()}
+    kwargs = {**published().networks["generator_kwargs"], "vocab": published().networks["vocab"]}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.pt"
         torch.save({"model_kwargs": kwargs, "model_state": state}, path)
@@ -144,13 +123,13 @@ def image_model_predicted_boxes() -> Results:
 
 
 def mask_refiner(mode: str) -> Results:
-    refiner = adopt(MaskRefiner(64, 64), weights("mask_refiner")).double().train(mode == "train")
-    boxes = given("graph.boxes").double().requires_grad_()
+    refiner = adopt(MaskRefiner(64, 64), published().weights("mask_refiner")).double().train(mode == "train")
+    boxes = published()["graph.boxes"].double().requires_grad_()
     masks = refiner(boxes)
     (masks * noise(55, masks.shape)).sum().backward()
-    published = {"net.0": refiner.conv1, "net.2": refiner.norm, "net.3": refiner.conv2}
+    layers = {"net.0": refiner.conv1, "net.2": refiner.norm, "net.3": refiner.conv2}
     results = {"soft_mask": masks, "grad_boxes": boxes.grad}
-    for name, layer in published.items():
+    for name, layer in layers.items():
         results |= {f"grad.{name}.weight": layer.weight.grad, f"grad.{name}.bias": layer.bias.grad}
     if mode == "train":
         results |= {"running_mean_after": refiner.norm.running_mean, "running_var_after": refiner.norm.running_var}
@@ -161,14 +140,14 @@ def mask_refiner(mode: str) -> Results:
 def layout_generator() -> Results:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layout.pt"
-        torch.save({"generator": weights("layout_generator")}, path)
+        torch.save({"generator": published().weights("layout_generator")}, path)
         model = load_layout_generator(path)
     assert model.config == BASE
     return {"layout_generator.boxes": model(graph(), noise(99, (len(graph().symbols), 64)))}
 
 
 def box_mask(size: tuple[int, int]) -> Results:
-    boxes = given("box_mask.boxes").double().requires_grad_()
+    boxes = published()["box_mask.boxes"].double().requires_grad_()
     mask = ops.box_soft_mask(boxes, size)
     (mask * noise(77, mask.shape)).sum().backward()
     name = f"box_mask.{size[0]}x{size[1]}"
@@ -177,7 +156,7 @@ def box_mask(size: tuple[int, int]) -> Results:
 
 def boxes_to_layout() -> Results:
     g = graph()
-    boxes = given("graph.boxes").double().requires_grad_()
+    boxes = published()["graph.boxes"].double().requires_grad_()
     features = noise(11, (len(g.symbols), 24)).double().requires_grad_()
     layout = ops.box_layout(features, boxes, g.batch, (32, 32), g.num_graphs)
     (layout * noise(12, layout.shape)).sum().backward()
@@ -190,17 +169,17 @@ def boxes_to_layout() -> Results:
 
 def triple_conv() -> Results:
     g = graph()
-    conv = adopt(GraphTripleConv(48, 56, 40), weights("triple_conv")).double()
+    conv = adopt(GraphTripleConv(48, 56, 40), published().weights("triple_conv")).double()
     x = noise(21, (len(g.symbols), 48)).double().requires_grad_()
     e = noise(22, (g.edge_index.shape[1], 48)).double().requires_grad_()
     x_out, e_out = conv(x, e, g.edge_index)
     ((x_out * noise(23, x_out.shape)).sum() + (e_out * noise(24, e_out.shape)).sum()).backward()
-    published = {"net1.0": conv.edge.hidden, "net1.2": conv.edge.out}
-    published |= {"net2.0": conv.node.hidden, "net2.2": conv.node.out}
+    layers = {"net1.0": conv.edge.hidden, "net1.2": conv.edge.out}
+    layers |= {"net2.0": conv.node.hidden, "net2.2": conv.node.out}
     results = {"obj": x_out, "pred": e_out, "grad_obj": x.grad, "grad_pred": e.grad}
-    for name, layer in published.items():
+    for name, layer in layers.items():
         results |= {f"grad.{name}.weight": layer.weight.grad, f"grad.{name}.bias": layer.bias.grad}
-    edges = given("triple_conv.sparse.edges")
+    edges = published()["triple_conv.sparse.edges"]
     with torch.no_grad():
         sparse_x, sparse_e = conv(x, noise(25, (8, 48)).double(), edges.T)
     results |= {"sparse.edges": edges, "sparse.obj": sparse_x, "sparse.pred": sparse_e}
@@ -209,7 +188,7 @@ def triple_conv() -> Results:
 
 def crop_boxes() -> Results:
     images = noise(31, (3, 3, 64, 64)).double().requires_grad_()
-    boxes = given("graph.boxes").double().requires_grad_()
+    boxes = published()["graph.boxes"].double().requires_grad_()
     crops = ops.crop_boxes(images, boxes, graph().batch, (32, 32))
     (crops * noise(32, crops.shape)).sum().backward()
     return {"crop_boxes.crops": crops, "crop_boxes.grad_imgs": images.grad, "crop_boxes.grad_boxes": boxes.grad}
@@ -219,9 +198,9 @@ def crop_boxes() -> Results:
 def discriminators() -> Results:
     g, images = graph(), noise(31, (3, 3, 64, 64))
     assert g.boxes is not None
-    patches = adopt(PatchDiscriminator(3), weights("patch_discriminator")).train()
-    objects = adopt(ObjectDiscriminator(3), weights("object_discriminator")).train()
-    layouts = adopt(LayoutDiscriminator(), weights("layout_discriminator")).train()
+    patches = adopt(PatchDiscriminator(3), published().weights("patch_discriminator")).train()
+    objects = adopt(ObjectDiscriminator(3), published().weights("object_discriminator")).train()
+    layouts = adopt(LayoutDiscriminator(), published().weights("layout_discriminator")).train()
     scores, logits = objects(images, g.boxes, g.symbols, g.batch)
     return {
         "patch_discriminator.scores": patches(images),
@@ -241,7 +220,7 @@ def losses() -> Results:
 
 
 def metrics() -> Results:
-    boxes = given("graph.boxes")
+    boxes = published()["graph.boxes"]
     moved = boxes + torch.from_numpy((np.random.RandomState(61).rand(len(boxes), 4) * 0.06).astype(np.float32))
     return {"metrics.jaccard_sum": jaccard_sum(moved, boxes)}
 
@@ -254,7 +233,7 @@ PRODUCERS: dict[str, Callable[[], Results]] = {
     "mask_refiner.train.": functools.partial(mask_refiner, "train"),
     "mask_refiner.eval.": functools.partial(mask_refiner, "eval"),
     "layout_generator.": layout_generator,
-    "box_mask.boxes": lambda: {"box_mask.boxes": given("box_mask.boxes")},  # an input, listed to be complete
+    "box_mask.boxes": lambda: {"box_mask.boxes": published()["box_mask.boxes"]},  # an input, listed to be complete
     "box_mask.64x64.": functools.partial(box_mask, (64, 64)),
     "box_mask.48x80.": functools.partial(box_mask, (48, 80)),
     "boxes_to_layout.": boxes_to_layout,
@@ -279,24 +258,31 @@ def ours(key: str) -> Tensor:
     return _made[producer][key].detach()
 
 
-@pytest.mark.parametrize("key", _keys())
+def tolerance(key: str) -> Callable[[float], float]:
+    """The largest error permitted, from the largest magnitude."""
+    if ".grad" in key:
+        return lambda largest: 1e-3 * largest
+    return lambda largest: 1e-4 * max(1.0, largest)
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_reproduced(key: str) -> None:
-    theirs, result = given(key), ours(key)
-    assert result.shape == theirs.shape
-    if not theirs.is_floating_point():
-        assert torch.equal(result, theirs)
-        return
-    difference = (result.double() - theirs.double()).abs().max().item()
-    largest = theirs.abs().max().item()
-    is_gradient = ".grad" in key
-    assert difference <= (1e-3 * largest if is_gradient else 1e-4 * max(1.0, largest)), (
-        f"{key}: differs by {difference:.3g} where values reach {largest:.3g}"
-    )
+    published().check(key, ours(key), tolerance(key))
 
 
-def test_reference_is_complete() -> None:
-    """Everything a producer makes is in the file: a misspelt key cannot pass unnoticed."""
+@pytest.mark.parametrize("key", KEYS)
+def test_reproduced_whole(key: str, shared: Path) -> None:
+    check_whole(key, ours(key), whole(shared)[key], tolerance(key))
+
+
+@functools.cache
+def whole(shared: Path) -> dict[str, np.ndarray]:
+    return load_whole(shared / "parity", "reference")
+
+
+def test_every_network_is_reproduced() -> None:
+    """Everything a producer makes is a published number: a misspelt key cannot pass unnoticed."""
     for producer in dict.fromkeys(PRODUCERS.values()):
         if producer not in _made:
             _made[producer] = producer()
-        assert _made[producer].keys() <= reference().keys()
+        assert _made[producer].keys() <= set(KEYS)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,7 +139,7 @@ def test_missing_kernel_is_named() -> None:
 
 def test_extension_of_earlier_sources_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = CpuBackend()
-    monkeypatch.setattr(backend, "_extension", SimpleNamespace(cpu=SimpleNamespace()))
+    monkeypatch.setattr(backend.device, "_entries", {})
     with pytest.raises(BackendError, match="has no box_soft_mask_forward: it was built from earlier sources; build it"):
         backend.box_soft_mask(BOXES, 4, 4)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -22,6 +20,7 @@ from tests.support.operator_checks import (
     cotangents,
     differentiated,
 )
+from tests.support.published_numbers import numbers
 from tests.support.targets import Target, targets
 
 EVERYWHERE = pytest.mark.parametrize("backend", targets("box_soft_mask"), indirect=True)
@@ -132,11 +131,11 @@ def test_nan_stays_with_its_symbol(backend: Target, coordinate: int) -> None:
 
 @EVERYWHERE
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)], ids=str)
-def test_published_numbers(backend: Target, shared: Path, size: tuple[int, int]) -> None:
-    with np.load(shared / "parity" / "reference.npz") as numbers:
-        boxes = torch.from_numpy(numbers["box_mask.boxes"]).double().to(backend.device).requires_grad_()
-        want_masks = torch.from_numpy(numbers[f"box_mask.{size[0]}x{size[1]}.mask"]).double()
-        want_grads = torch.from_numpy(numbers[f"box_mask.{size[0]}x{size[1]}.grad_boxes"]).double()
+def test_published_numbers(backend: Target, size: tuple[int, int]) -> None:
+    published = numbers("reference")
+    boxes = published["box_mask.boxes"].double().to(backend.device).requires_grad_()
+    want_masks = published[f"box_mask.{size[0]}x{size[1]}.mask"].double()
+    want_grads = published[f"box_mask.{size[0]}x{size[1]}.grad_boxes"].double()
     masks = ops.box_soft_mask(boxes, size, backend=backend.name)
     noise = np.random.RandomState(77).standard_normal(tuple(masks.shape)).astype(np.float32)
     (grads,) = torch.autograd.grad(masks, boxes, torch.from_numpy(noise).to(masks))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hmeg import backends, ops, reference
-from hmeg.backends.cpu.crop_boxes import readable
+from hmeg.backends.native.crop_boxes import readable
 from tests.support import boxes as some
 from tests.support.operator_checks import (
     Problem,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmeg.backends.cpu.launcher import Launcher
 from hmeg.backends.cpu.matrix_product import Products
+from hmeg.backends.native.device import Cpu
 from tests.support.targets import target
 
 AMX = 3  # its position among the variants
@@ -15,7 +15,7 @@ AMX = 3  # its position among the variants
 @pytest.fixture
 def products() -> Products:
     target("cpu-amx")
-    return Products(Launcher(AMX), by_matrix_unit=True)
+    return Products(Cpu(AMX), by_matrix_unit=True)
 
 
 SHAPES = [(1, 1, 1), (33, 7, 65), (64, 96, 32), (70, 1, 5), (1, 40, 1), (130, 513, 100)]
@@ -65,7 +65,7 @@ def test_threads_do_not_matter(products: Products, threads: int, monkeypatch: py
 def test_without_it_torch_multiplies() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b, bias = (torch.randn(shape, generator=generator) for shape in ((5, 6), (6, 7), (7,)))
-    ordinary = Products(Launcher(0), by_matrix_unit=False)
+    ordinary = Products(Cpu(0), by_matrix_unit=False)
     assert torch.equal(ordinary.mm(a, b), torch.mm(a, b))
     assert torch.equal(ordinary.mm(a, b, bias), torch.addmm(bias, a, b))
     assert torch.equal(ordinary.mm(a, b, onto=torch.ones(5, 7)), torch.ones(5, 7).addmm_(a, b))
@@ -73,4 +73,4 @@ def test_without_it_torch_multiplies() -> None:
 
 def test_a_variant_without_one_refuses() -> None:
     with pytest.raises(ValueError, match="this CPU variant has no matrix unit"):
-        Products(Launcher(0), by_matrix_unit=True).mm(torch.ones(2, 2), torch.ones(2, 2))
+        Products(Cpu(0), by_matrix_unit=True).mm(torch.ones(2, 2), torch.ones(2, 2))

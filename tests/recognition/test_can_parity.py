@@ -1,15 +1,15 @@
-"""CAN with the published weights' recipe gives the published numbers: every array of can.npz.
+"""CAN with weights from the recipe gives the published numbers.
 
-The file (``shared/parity`` beside the repository) is not part of the repository; without it these tests are skipped.
+Every array is one test, of the selection that lies in the repository (tests/support/published_numbers.py) and, where
+``shared/parity`` lies beside the repository, of every element.
 """
 
 from __future__ import annotations
 
 import functools
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,11 +17,9 @@ from torch import Tensor
 from hmeg.recognition.config import CanConfig
 from hmeg.recognition.counting import counting_labels
 from hmeg.recognition.model import CAN, SOS, counting_loss, word_loss
-from tests.support.recipe import recipe
+from tests.support.published_numbers import Numbers, check_whole, load_whole, numbers
 
-PARITY = Path(__file__).resolve().parents[2].parent / "shared" / "parity"
-HAS_REFERENCE = (PARITY / "can.npz").is_file()
-pytestmark = pytest.mark.skipif(not HAS_REFERENCE, reason="needs shared/parity beside the repository")
+pytestmark = pytest.mark.xdist_group("can parity")  # one process, for networks run once a process
 
 UNCOUNTED = (0, 1, 107, 108, 109, 110)
 INPUTS = {"image", "labels", "train.images", "train.mask", "train.labels", "train.labels_mask"}
@@ -29,24 +27,14 @@ INPUTS = {"image", "labels", "train.images", "train.mask", "train.labels", "trai
 TOLERANCE = {"alpha0": 5e-6, "alpha1": 5e-6, "alpha5": 5e-6}
 
 
-@functools.cache
-def reference() -> dict[str, np.ndarray]:
-    with np.load(PARITY / "can.npz") as file:
-        return {key: file[key] for key in file}
-
-
-def given(key: str) -> Tensor:
-    return torch.from_numpy(reference()[key])
-
-
-def weights() -> dict[str, Tensor]:
-    return recipe("can", json.loads((PARITY / "can_manifest.json").read_text())["state_dict_shapes"])
+def published() -> Numbers:
+    return numbers("can")
 
 
 @functools.cache
 def model() -> CAN:
     can = CAN(CanConfig()).eval()
-    can.load_state_dict(weights())  # strict: the very keys and shapes
+    can.load_state_dict(published().weights("can"))  # strict: the very keys and shapes
     return can
 
 
@@ -54,7 +42,7 @@ def model() -> CAN:
 @torch.no_grad()
 def read() -> dict[str, Tensor]:
     """The single image, greedily."""
-    image = given("image")
+    image = published()["image"]
     encoded = model().encode(image, torch.ones_like(image), isolated=False)
     results = {"features": encoded.features, "counting": encoded.counts}
     state = model().decoder.begin(encoded.features, encoded.mask, encoded.counts)
@@ -66,7 +54,7 @@ def read() -> dict[str, Tensor]:
         if step in (0, 1, 5):
             results[f"alpha{step}"] = state.attention
     results["tokens"] = torch.tensor(tokens)
-    difference = encoded.counts - counting_labels(given("labels"), 111, UNCOUNTED)
+    difference = encoded.counts - counting_labels(published()["labels"], 111, UNCOUNTED)
     results["mae_mse"] = torch.stack([difference.abs().mean(), difference.square().mean().sqrt()])
     return results
 
@@ -75,7 +63,11 @@ def read() -> dict[str, Tensor]:
 @torch.no_grad()
 def taught() -> dict[str, Tensor]:
     """Two images of different sizes with the true tokens fed in."""
-    images, mask, tokens = given("train.images").float(), given("train.mask").float(), given("train.labels")
+    images, mask, tokens = (
+        published()["train.images"].float(),
+        published()["train.mask"].float(),
+        published()["train.labels"],
+    )
     result = model()(images, mask, tokens)
     labels = counting_labels(tokens, 111, UNCOUNTED)
     return {
@@ -86,13 +78,23 @@ def taught() -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("key", sorted(set(reference()) - INPUTS) if HAS_REFERENCE else ["(reference file absent)"])
+KEYS = sorted(set(published().arrays) - INPUTS)
+
+
+def ours(key: str) -> Tensor:
+    return (taught() if key.startswith("train.") else read())[key]
+
+
+def tolerance(key: str) -> Callable[[float], float]:
+    """The largest error permitted, from the largest magnitude."""
+    return lambda largest: TOLERANCE.get(key, 1e-6) * largest
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_published_number(key: str) -> None:
-    found = (taught() if key.startswith("train.") else read())[key]
-    want = given(key)
-    assert found.shape == want.shape
-    if want.is_floating_point():
-        worst = float((found.double() - want.double()).abs().max()) / float(want.double().abs().max())
-        assert worst <= TOLERANCE.get(key, 1e-6), f"{key} is off by {worst:.2g} of the largest value"
-    else:
-        assert torch.equal(found, want)
+    published().check(key, ours(key), tolerance(key))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_published_number_whole(key: str, shared: Path) -> None:
+    check_whole(key, ours(key), load_whole(shared / "parity", "can")[key], tolerance(key))

@@ -14,10 +14,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from hmeg.backends.triton.kernels import import_kernels
+from hmeg.backends.triton.launcher import import_kernels
 
 import_kernels()
-from hmeg_kernels import (  # noqa: E402
+from hmeg.backends.triton.kernels import (  # noqa: E402
     attention_readout,
     box_layout,
     box_soft_mask,

@@ -1,4 +1,4 @@
-"""Weights by the recipe of the published numbers (README of ``shared/parity``), so that none need to be stored."""
+"""The weights that published numbers were computed with: they follow from names and shapes, so none need be stored."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Target:
 
 def targets(operator: str) -> list[str]:
     """Names of all targets that have kernels for ``operator``, whether or not they can run here."""
-    names = [name for name, cls in _CLASSES.items() if hasattr(cls, operator)]
+    names = [name for name, cls in _CLASSES.items() if operator in cls.operators]
     return [name for name in names if name != "cpu-amx" or operator in AMX_OPERATORS]
 
 

@@ -16,7 +16,7 @@ struct CropSizes {
 
 }  // namespace hmeg
 
-// Every function needs crop_boxes_scratch(...) scalars of scratch (csrc/crop_boxes.h).
+// Every function needs crop_boxes_scratch(...) scalars of scratch.
 #define HMEG_DECLARE_CROP_BOXES(T)                                                                                     \
   /* crops of symbols [begin, end) */                                                                                  \
   void crop_boxes_forward(const T* images, const T* boxes, const int64_t* batch, T* crops, int64_t begin, int64_t end, \

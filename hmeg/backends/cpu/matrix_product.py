@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .launcher import Launcher
+from ..native.device import Device
 
 
 def float32_parts() -> int:
@@ -17,13 +17,13 @@ def float32_parts() -> int:
 
 
 class Products:
-    """Products of one call of an operator, whose launcher this is.
+    """Products of one call of an operator, on the CPU.
 
     by_matrix_unit  whether float32 tensors are multiplied by it; else by torch
     """
 
-    def __init__(self, launcher: Launcher, by_matrix_unit: bool) -> None:
-        self._launcher = launcher
+    def __init__(self, device: Device, by_matrix_unit: bool) -> None:
+        self._device = device
         self.by_matrix_unit = by_matrix_unit
         self.parts = float32_parts() if by_matrix_unit else 3
 
@@ -46,5 +46,10 @@ class Products:
             result = a.new_empty((len(a), b.shape[1]))
         if bias is not None:
             result.copy_(bias)
-        self._launcher.matrix_product(a, b, result, onto is not None or bias is not None, self.parts)
+        (a_row, a_column), (b_row, b_column) = a.stride(), b.stride()
+        self._device.call(
+            "matrix_product", a=a, a_row=a_row, a_column=a_column, b=b, b_row=b_row, b_column=b_column, out=result,
+            out_row=result.stride(0), rows=len(a), depth=a.shape[1], columns=b.shape[1],
+            add=int(onto is not None or bias is not None), parts=self.parts,
+        )  # fmt: skip
         return result

@@ -21,12 +21,15 @@ import torch
 from torch import Tensor
 
 from ..edges import check_edges, sign_words
-from ..pointers import DTYPE_CODES
-from .launcher import Launcher
+from ..native.backend import NativeBackend
+from ..native.device import Cpu
+from ..native.entry import DTYPE_CODES
 from .matrix_product import Products
 
 
-class TripleMessage(Launcher):
+class TripleMessage(NativeBackend):
+    device: Cpu
+
     def triple_message(
         self, x: Tensor, edge_attr: Tensor, edge_index: Tensor, edge_type: Tensor | None, structure: Sequence[Tensor],
         w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, w4: Tensor, b4: Tensor, pooling: str,
@@ -35,13 +38,11 @@ class TripleMessage(Launcher):
         (nodes, edges), (out, hidden) = (len(x), edge_index.shape[1]), w4.shape
         products = self._products(x, edges)
         layer = _EdgeLayer(products, x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
-        b2 = b2.contiguous()
         pooled, new_edges = x.new_zeros((nodes, hidden)), x.new_empty((edges if return_edges else 0, out))
         signs = x.new_empty((edges if keep else 0, sign_words(hidden, out, return_edges)), dtype=torch.int32)
-        workspace = self._edge_workspace("forward", layer, products.parts)
-        self._run(
-            "triple_message_forward", *layer.inputs, b2.data_ptr(), *layer.indices, pooled.data_ptr(),
-            new_edges.data_ptr(), signs.data_ptr() if keep else 0, workspace.data_ptr(), *layer.sizes, products.parts,
+        self.call(
+            "triple_message_forward", **layer.given, b2=b2, pooled=pooled, new_edges=new_edges,
+            signs=signs if keep else None, parts=products.parts,
         )  # fmt: skip
         if pooling == "avg":
             pooled.div_(_divisors(edge_index, structure, x))
@@ -60,19 +61,18 @@ class TripleMessage(Launcher):
         if pooling == "avg":
             grad_pooled.div_(_divisors(edge_index, structure, x))
         layer = _EdgeLayer(products, x, edge_attr, edge_index, edge_type, w1, b1, w2, out if return_edges else 0)
-        grad_edge_attr, signs = grad_edge_attr.contiguous(), signs.contiguous()
         by_subject, by_object = x.new_zeros((nodes, hidden)), x.new_zeros((nodes, hidden))
         by_type = None if edge_type is None else x.new_zeros((len(edge_attr), hidden))
         for_edge_attr = torch.empty_like(edge_attr, memory_format=torch.contiguous_format)
-        row = self._entries.triple_message_gradient_row(hidden)
+        row = self.device.extension.triple_message_gradient_row(hidden=hidden)  # type: ignore[union-attr]
         for_w2 = x.new_empty((len(w2), row)) if edges else x.new_zeros((len(w2), row))
         for_w1_edge = x.new_empty((channels, row)) if edges else x.new_zeros((channels, row))
         for_b2 = torch.zeros_like(b2, memory_format=torch.contiguous_format)
-        workspace = self._edge_workspace("backward", layer, products.parts)
-        self._run("triple_message_backward", *layer.inputs, *layer.indices, grad_pooled.data_ptr(),
-                  grad_edge_attr.data_ptr(), signs.data_ptr(), by_subject.data_ptr(), by_object.data_ptr(),
-                  0 if by_type is None else by_type.data_ptr(), for_edge_attr.data_ptr(), for_w1_edge.data_ptr(),
-                  for_w2.data_ptr(), for_b2.data_ptr(), workspace.data_ptr(), *layer.sizes, products.parts)  # fmt: skip
+        self.call(
+            "triple_message_backward", **layer.given, grad_pooled=grad_pooled, grad_edges=grad_edge_attr, signs=signs,
+            for_subject=by_subject, for_object=by_object, for_type=by_type, for_edge_attr=for_edge_attr,
+            for_w1=for_w1_edge, for_w2=for_w2, for_b2=for_b2, parts=products.parts,
+        )  # fmt: skip
         if not return_edges:
             for_w2[hidden : hidden + out] = 0
         for_w1 = x.new_empty((hidden, 3 * channels))
@@ -90,23 +90,17 @@ class TripleMessage(Launcher):
 
     def _products(self, x: Tensor, edges: int) -> Products:
         """By the matrix unit where the kernels go by it: then no result depends on the number of threads."""
-        chosen = self._entries.triple_message_by_matrix_unit(DTYPE_CODES[x.dtype], edges, self._variant)
-        return Products(self, bool(chosen))
-
-    def _edge_workspace(self, direction: str, layer: _EdgeLayer, parts: int) -> Tensor:
-        code, (edges, channels, hidden, out, *_) = layer.inputs[0], layer.sizes
-        return self._workspace(
-            f"triple_message_{direction}", code, edges, channels, hidden, out, layer.has_types, parts, self._variant
+        chosen = self.device.extension.triple_message_by_matrix_unit(  # type: ignore[union-attr]
+            dtype=DTYPE_CODES[x.dtype], edges=edges, variant=self.device.variant
         )
+        return Products(self.device, chosen)
 
 
 class _EdgeLayer:
-    """W1 by nodes, and by types where there are any; and all that a kernel asks for about the edges.
+    """W1 by nodes, and by types where there are any; and all that both entry points ask for about the edges.
 
     for_subject, for_edge, for_object  (K, C) each: the parts of W1
-    inputs   dtype's code; addresses of W1's products with the nodes and the table, of edge features, of W1 and W2
-    indices  addresses of subjects, objects and types
-    sizes    edges, C, K, C' of the edges made, and where the parts of W1 and W2 are
+    given    fields of the entry points, by name (csrc/triple_message.h)
     """
 
     def __init__(
@@ -115,20 +109,28 @@ class _EdgeLayer:
     ) -> None:  # fmt: skip
         check_edges(x, edge_attr, edge_index, edge_type)
         channels, hidden = x.shape[1], len(b1)
-        w1, w2, self.has_types = w1.contiguous(), w2.contiguous(), edge_type is not None
+        w1 = w1.contiguous()
         self.for_subject, self.for_edge, self.for_object = w1.split(channels, dim=1)
-        from_subject, from_object = products.mm(x, self.for_subject.T, b1), products.mm(x, self.for_object.T)
-        from_type = torch.mm(edge_attr, self.for_edge.T) if self.has_types else None
-        (subject, object_), types = edge_index.contiguous(), None if edge_type is None else edge_type.contiguous()
-        edge_attr = edge_attr.contiguous()
-        self._alive = from_subject, from_object, from_type, edge_attr, w1, w2, subject, object_, types
-        self.inputs = (
-            DTYPE_CODES[x.dtype], from_subject.data_ptr(), from_object.data_ptr(),
-            0 if from_type is None else from_type.data_ptr(), edge_attr.data_ptr(), self.for_edge.data_ptr(),
-            w2.data_ptr(),
-        )  # fmt: skip
-        self.indices = subject.data_ptr(), object_.data_ptr(), 0 if types is None else types.data_ptr()
-        self.sizes = edge_index.shape[1], channels, hidden, made, 3 * channels, len(w2) - hidden
+        subject, object_ = edge_index
+        self.given = {
+            "from_subject": products.mm(x, self.for_subject.T, b1),
+            "from_object": products.mm(x, self.for_object.T),
+            "from_type": None if edge_type is None else torch.mm(edge_attr, self.for_edge.T),
+            "edge_attr": edge_attr,
+            "w1": self.for_edge,
+            "w2": w2,
+            "subject": subject,
+            "object": object_,
+            "type": edge_type,
+            "edges": edge_index.shape[1],
+            "nodes": len(x),
+            "types": 0 if edge_type is None else len(edge_attr),
+            "channels": channels,
+            "hidden": hidden,
+            "out": made,
+            "w1_step": 3 * channels,
+            "object_row": len(w2) - hidden,
+        }
 
 
 def _divisors(edge_index: Tensor, structure: Sequence[Tensor], x: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Adapter to the Triton kernels (package hmeg_kernels, kernels/triton in the repository). One module per operator."""
+"""Adapter to the Triton kernels (kernels/triton in the repository, here as the package kernels).
+
+One module per operator.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,19 @@ class TritonBackend(
 
     @property
     def device_types(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("cuda", "cpu") if self._launch.interpreted() else ("cuda",)
+        return ("cuda", "cpu") if self._interpreted() else ("cuda",)
 
     def unavailable(self) -> str | None:
-        if isinstance(self._kernels, str):
-            return self._kernels
-        if not self._launch.interpreted() and not torch.cuda.is_available():
+        if self._missing:
+            return self._missing
+        if not self._interpreted() and not torch.cuda.is_available():
             return "torch sees no CUDA device (TRITON_INTERPRET=1 would interpret the kernels)"
         return None
 
     def details(self) -> str:
-        where = "interpreted" if self._launch.interpreted() else torch.cuda.get_device_name()
-        return f"Triton {self._launch.version()}, {where}"
+        where = "interpreted" if self._interpreted() else torch.cuda.get_device_name()
+        return f"Triton {self._kernels('runtime').version()}, {where}"
+
+    def _interpreted(self) -> bool:
+        interpreted: bool = self._kernels("runtime").interpreted()
+        return interpreted

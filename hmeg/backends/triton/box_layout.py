@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class BoxLayout(Launcher):
@@ -14,7 +14,7 @@ class BoxLayout(Launcher):
     ) -> Tensor:
         features, boxes, batch = features.contiguous(), boxes.contiguous(), batch.contiguous()
         layout = features.new_empty((num_graphs, features.shape[1], height, width))
-        self._launch.box_layout_forward(features, boxes, batch, layout)
+        self._kernels("box_layout").box_layout_forward(features, boxes, batch, layout)
         return layout
 
     def box_layout_backward(
@@ -23,5 +23,5 @@ class BoxLayout(Launcher):
         grad_layout, features = grad_layout.contiguous(), features.contiguous()
         boxes, batch = boxes.contiguous(), batch.contiguous()
         grad_features, grad_boxes = torch.empty_like(features), torch.empty_like(boxes)
-        self._launch.box_layout_backward(grad_layout, features, boxes, batch, grad_features, grad_boxes)
+        self._kernels("box_layout").box_layout_backward(grad_layout, features, boxes, batch, grad_features, grad_boxes)
         return grad_features, grad_boxes

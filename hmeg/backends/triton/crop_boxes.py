@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class CropBoxes(Launcher):
     def crop_boxes(self, images: Tensor, boxes: Tensor, batch: Tensor, height: int, width: int) -> Tensor:
         images, boxes, batch = images.contiguous(), boxes.contiguous(), batch.contiguous()
         crops = images.new_empty((len(boxes), images.shape[1], height, width))
-        self._launch.crop_boxes_forward(images, boxes, batch, crops)
+        self._kernels("crop_boxes").crop_boxes_forward(images, boxes, batch, crops)
         return crops
 
     def crop_boxes_backward(
@@ -21,5 +21,5 @@ class CropBoxes(Launcher):
         grad_crops, images = grad_crops.contiguous(), images.contiguous()
         boxes, batch = boxes.contiguous(), batch.contiguous()
         grad_images, grad_boxes = torch.empty_like(images), torch.empty_like(boxes)
-        self._launch.crop_boxes_backward(grad_crops, images, boxes, batch, grad_images, grad_boxes)
+        self._kernels("crop_boxes").crop_boxes_backward(grad_crops, images, boxes, batch, grad_images, grad_boxes)
         return grad_images, grad_boxes

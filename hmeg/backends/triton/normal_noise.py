@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class NormalNoise(Launcher):
     def normal_noise(self, indices: Tensor, seed: int, shape: Sequence[int]) -> Tensor:
         noise = indices.new_empty((len(indices), *shape), dtype=torch.float32)
-        self._launch.normal_noise(indices.contiguous(), noise, seed)
+        self._kernels("normal_noise").normal_noise(indices.contiguous(), noise, seed)
         return noise

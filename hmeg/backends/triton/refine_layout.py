@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class RefineLayout(Launcher):
@@ -15,7 +15,7 @@ class RefineLayout(Launcher):
     ) -> Tensor:  # fmt: skip
         weights = (conv1_weight, conv1_bias, bn_weight, bn_bias, running_mean, running_var, conv2_weight, conv2_bias)
         layout = features.new_empty((num_graphs, features.shape[1], height, width))
-        self._launch.refine_layout(
+        self._kernels("refine_layout").refine_layout(
             boxes.contiguous(), tuple(t.contiguous() for t in weights), features.contiguous(), batch.contiguous(),
             layout, eps,
         )  # fmt: skip

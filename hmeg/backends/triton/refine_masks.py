@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class RefineMasks(Launcher):
@@ -18,8 +18,10 @@ class RefineMasks(Launcher):
         masks = boxes.new_empty((len(boxes), 1, height, width))
         mean, var = running_mean.contiguous(), running_var.contiguous()
         if training and len(boxes):
-            mean, var = self._launch.refine_statistics(boxes, conv1_weight, conv1_bias, (height, width))
-        self._launch.refine_masks_forward(
+            mean, var = self._kernels("refine_masks").refine_statistics(
+                boxes, conv1_weight, conv1_bias, (height, width)
+            )
+        self._kernels("refine_masks").refine_masks_forward(
             boxes, conv1_weight, conv1_bias, bn_weight.contiguous(), bn_bias.contiguous(), mean, var,
             conv2_weight.contiguous(), conv2_bias.contiguous(), masks, eps,
         )  # fmt: skip
@@ -35,7 +37,7 @@ class RefineMasks(Launcher):
         inputs = (boxes, conv1_weight, conv1_bias, bn_weight, bn_bias, conv2_weight, conv2_bias)
         given = tuple(t.contiguous() for t in inputs)
         grads = tuple(torch.empty_like(t) for t in given)
-        self._launch.refine_masks_backward(
+        self._kernels("refine_gradients").refine_masks_backward(
             grad_masks.contiguous(), masks.contiguous(), given, (mean.contiguous(), var.contiguous()), grads,
             training, eps,
         )  # fmt: skip

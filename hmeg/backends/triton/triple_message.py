@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..base import accumulator
 from ..edges import sign_words
-from ..pointers import accumulator
 from ..triple_message import Edges, TripleMessageOnGpu, linear_relu
-from .kernels import Launcher
+from .launcher import Launcher
 
 
 class TripleMessage(TripleMessageOnGpu, Launcher):
@@ -22,13 +22,13 @@ class TripleMessage(TripleMessageOnGpu, Launcher):
         edges = self._edges(x, edge_attr, edge_index, edge_type, structure)
         (nodes, channels), (out, width) = x.shape, w4.shape
         own = edge_attr @ w1[:, channels : 2 * channels].T
-        pieces_rows = self._launch.triple_message_pieces(edges.count, nodes, x.dtype)
+        pieces_rows = self._kernels("triple_message").triple_message_pieces(edges.count, nodes, x.dtype)
         pieces = x.new_empty((pieces_rows, width), dtype=accumulator(x.dtype))
         pooled = x.new_empty((nodes, width))
         new_edge_attr = x.new_empty((edges.count if return_edges else 0, out))
         words = sign_words(width, out, return_edges)
         signs = x.new_empty((edges.count if keep else 0, words), dtype=torch.int32)
-        self._launch.triple_message_forward(
+        self._kernels("triple_message").triple_message_forward(
             self._projected(x, w1, b1), own, edges.index, edges.type, _lists(edges), w2.contiguous(), b2.contiguous(),
             pieces, pooled, new_edge_attr if return_edges else None, signs if keep else None, pooling == "avg",
             torch.backends.cuda.matmul.allow_tf32,
@@ -36,22 +36,18 @@ class TripleMessage(TripleMessageOnGpu, Launcher):
         new_x = linear_relu(linear_relu(pooled, w3, b3), w4, b4)
         return new_x, new_edge_attr, pooled if keep else pooled.new_empty((0, width)), signs
 
-    def _given(self, tensor: Tensor) -> Tensor:
-        return tensor.contiguous()
-
-    def _new(self, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return like.new_empty(shape, dtype=dtype)
-
     def _hidden(self, projected: Tensor, table: Tensor | None, edges: Edges, first: int, hidden: Tensor) -> None:
-        self._launch.triple_message_hidden(projected, table, edges.index, edges.type, hidden, first)
+        self._kernels("triple_message").triple_message_hidden(projected, table, edges.index, edges.type, hidden, first)
 
     def _grad_products(
         self, signs: Tensor, grad_pooled: Tensor, grad_edges: Tensor, edges: Edges, first: int, grad_products: Tensor
     ) -> None:
-        self._launch.triple_message_grad_products(signs, grad_pooled, grad_edges, edges.index, grad_products, first)
+        self._kernels("triple_message").triple_message_grad_products(
+            signs, grad_pooled, grad_edges, edges.index, grad_products, first
+        )
 
     def _collect(self, rows: Tensor, edges: Edges, first: int, carried: Tensor, collected: Tensor) -> None:
-        self._launch.triple_message_collect(rows, _lists(edges), carried, collected, first)
+        self._kernels("triple_message").triple_message_collect(rows, _lists(edges), carried, collected, first)
 
 
 def _lists(edges: Edges) -> tuple[Tensor, Tensor, Tensor, Tensor]:

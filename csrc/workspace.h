@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace hmeg::cpu {
+namespace hmeg {
 
 class Workspace {
  public:
@@ -25,4 +25,4 @@ class Workspace {
   int64_t used_ = 0;
 };
 
-}  // namespace hmeg::cpu
+}  // namespace hmeg

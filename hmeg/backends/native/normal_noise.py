@@ -1,4 +1,4 @@
-"""normal_noise on the CPU."""
+"""normal_noise by native code."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .launcher import Launcher
+from .backend import NativeBackend
 
 
-class NormalNoise(Launcher):
+class NormalNoise(NativeBackend):
     def normal_noise(self, indices: Tensor, seed: int, shape: Sequence[int]) -> Tensor:
-        indices = indices.contiguous()
         noise = indices.new_empty((len(indices), *shape), dtype=torch.float32)
-        self._run("normal_noise", indices.data_ptr(), noise.data_ptr(), len(indices), prod(shape), seed)
+        self.call("normal_noise", indices=indices, out=noise, samples=len(indices), numbers=prod(shape), seed=seed)
         return noise
