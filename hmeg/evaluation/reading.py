@@ -65,7 +65,7 @@ def read(
         pixels = images[row]
         boxes = torch.from_numpy(np.asarray(graph.boxes, dtype=np.float32))
         of_one = torch.zeros(len(graph), dtype=torch.int64)
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255)[None, None]
+        image = torch.tensor(pixels, dtype=torch.float32).div_(255)[None, None]
         ids = read_symbols(recogniser, image, boxes, of_one).numpy()
         in_pixels = graph.boxes.astype(np.float64) * np.array([pixels.shape[1], pixels.shape[0]] * 2)
         high, wide = in_pixels[:, 3] - in_pixels[:, 1], in_pixels[:, 2] - in_pixels[:, 0]

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def varied_and_encoded(
     augment: str,
     encode: Callable[[np.ndarray], Any],
-    size: int | None,
     array: np.ndarray,
     boxes: np.ndarray,
     seed: int,
     index: int,
+    size: int | None = None,
 ) -> tuple[Variation | None, Any]:
     """What ``augment`` (:mod:`hmeg.generation.augmentation.plan`) makes of an image, None for nothing, encoded.
 

@@ -88,7 +88,7 @@ class Encoder:
     def __init__(
         self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE, size: int | None = None
     ) -> None:
-        self._work = partial(encoding.varied_and_encoded, augment, encode, size)
+        self._work = partial(encoding.varied_and_encoded, augment, encode, size=size)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = WorkerPool(workers) if workers else None
 
