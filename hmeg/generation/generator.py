@@ -24,6 +24,7 @@ from hmeg.model.noise import box_noise, image_noise
 from .batching import fitting_batch, in_buckets, in_shapes
 from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
+from .ink import ink_of
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE
 from .staging import HostStaging, PinnedStaging, Staging
 from .tasks import Task, as_graph, latex_of, repeated
@@ -346,11 +347,12 @@ class Generator:
             array = to_pixels(whole)
         except ValueError as error:
             raise ValueError(f"sample {task.index} of seed {seed}: {error}; are the weights damaged?") from error
+        drawn_at = view.in_pixels(placed.boxes)
         return Sample(
             array=array,
             graph=task.graph.with_boxes(view.in_fractions(placed.boxes)),
             latex=latex_of(task.graph),
-            boxes=view.in_pixels(placed.boxes),
+            boxes=ink_of(array, drawn_at).boxes(drawn_at),
             seed=seed,
             index=task.index,
             weights=self.weights,

@@ -24,7 +24,8 @@ class Sample:
     graph    the expression; ``graph.boxes`` are the boxes it was drawn at, in [0, 1] of the image's width and height,
              not clipped
     latex    LaTeX of the expression, when it is known
-    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image, clipped to it, x0 <= x1 and y0 <= y1, two decimals
+    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image around each symbol's ink, within the image,
+             x0 <= x1 and y0 <= y1, two decimals (:mod:`hmeg.generation.ink`)
     seed, index  what its noise was drawn from
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
