@@ -76,7 +76,9 @@ demand_setuptools(setuptools.__version__)
 setup(
     packages=[*find_packages(include=["hmeg", "hmeg.*"]), "hmeg.backends.triton.kernels"],
     package_dir={"hmeg.backends.triton.kernels": "kernels/triton"},
-    package_data={"hmeg": ["py.typed", "*.pyi", "**/*.safetensors", "**/*.md", "**/*.json", "reports/*.html"]},
+    package_data={
+        "hmeg": ["py.typed", "*.pyi", "**/*.safetensors", "**/*.md", "**/*.json", "graph/*.txt", "reports/*.html"]
+    },
     ext_modules=[Extension("hmeg._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

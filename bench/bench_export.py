@@ -55,7 +55,7 @@ class PublishedDecoder(nn.Module):
         self.upsampler, self.decoder = made.image_model.upsampler, made.image_model.decoder
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
-        composition = Composition.of_layout(self.config, layout, glyphs)
+        composition = Composition.of_decoder_inputs(self.config, layout, glyphs)
         return tuple(refined(self.decoder, composition.upsampled(self.upsampler, noise)).values())
 
 

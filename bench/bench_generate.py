@@ -73,7 +73,7 @@ def road(subject: str, folder: Path) -> None:
 
 def published(folder: Path) -> None:
     for index, text in enumerate(texts()):
-        noise = torch.randn(1, BASE.layout_noise_dim, 256, 256)
+        noise = torch.randn(1, BASE.image.noise_dim, 256, 256)
         published_road.draw(base(), text, folder / f"{index}.png", noise)
 
 
@@ -105,12 +105,12 @@ def check_same_image() -> None:
     """With the same noise the published way and ours differ by one grey level at most."""
     text, made = texts()[0], generator("base")
     (sample,) = made(text, seed=3)
-    noise = torch.from_numpy(box_noise(len(sample.graph), BASE.box_noise_dim, 3, 0))
+    noise = torch.from_numpy(box_noise(len(sample.graph), BASE.layout.noise_dim, 3, 0))
     with torch.no_grad():
         graph = GraphBatch.from_graphs([parse_latex(text)])
         boxes = published_road.boxes_of(base().layout_generator, graph, noise).numpy()
         layout = published_road.layout_of(base(), graph, torch.from_numpy(upright(boxes)))
-        image = published_road.images(base(), layout, image_noise(BASE.layout_noise_dim, 256, 3, [0]))[256][0]
+        image = published_road.images(base(), layout, image_noise(BASE.image.noise_dim, 256, 3, [0]))[256][0]
     wanted = to_pixels(image.numpy()).astype(int)
     assert np.abs(sample.array.astype(int) - wanted).max() <= 1
 
@@ -121,7 +121,7 @@ def test_front_end(benchmark: Any, subject: str) -> None:
     """Graphs to boxes and composed layout, 32 expressions at a time, base."""
     graphs = [parse_latex(Grammar.crohme().draw(1, index)) for index in range(32)]
     batch = GraphBatch.from_graphs(graphs)
-    noise = torch.randn(len(batch.symbols), BASE.box_noise_dim, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(len(batch.symbols), BASE.layout.noise_dim, generator=torch.Generator().manual_seed(0))
     model = base()
 
     def ours() -> list[torch.Tensor]:

@@ -61,7 +61,7 @@ def soft_masks(refiner: MaskRefiner, boxes: Tensor) -> Tensor:
 
 
 def front_end(model: HMEG, graph: GraphBatch, noise: Tensor) -> Tensor:
-    """Graphs and noise (V, box_noise_dim) to the composed layout (N, C, 64, 64)."""
+    """Graphs and noise (V, layout.noise_dim) to the composed layout (N, C, 64, 64)."""
     return layout_of(model, graph, boxes_of(model.layout_generator, graph, noise))
 
 
@@ -102,8 +102,8 @@ def refined(decoder: ImageDecoder, layout: Tensor) -> dict[int, Tensor]:
 def draw(model: HMEG, text: str, path: Path, image_noise: Tensor) -> None:
     """One expression from LaTeX to a PNG file in colour."""
     graph = GraphBatch.from_graphs([parse_latex(text)])
-    layout = front_end(model, graph, torch.randn(len(graph.symbols), model.config.box_noise_dim))
-    image = images(model, layout, image_noise)[model.config.image_size][0]
+    layout = front_end(model, graph, torch.randn(len(graph.symbols), model.config.layout.noise_dim))
+    image = images(model, layout, image_noise)[model.config.image.size][0]
     image = (image - image.min()) / (image.max() - image.min()) * 255
     pixels = image.round().to(torch.uint8).permute(1, 2, 0).numpy()
     encoded = io.BytesIO()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hmeg.canvas import Canvas
     from hmeg.generation.generator import Generator
     from hmeg.generation.loading import load
+    from hmeg.generation.skipping import SkippedExpression
     from hmeg.graph.latex import parse_latex
     from hmeg.graph.symbol_graph import Relation, SymbolGraph
     from hmeg.image_sets.sample import Sample
@@ -37,6 +38,7 @@ _HOMES = {
     "ModelConfig": "hmeg.model.config",
     "Relation": "hmeg.graph.symbol_graph",
     "Sample": "hmeg.image_sets.sample",
+    "SkippedExpression": "hmeg.generation.skipping",
     "SymbolGraph": "hmeg.graph.symbol_graph",
     "backends": "hmeg.backends",
     "load": "hmeg.generation.loading",
@@ -52,6 +54,7 @@ __all__ = [
     "ModelConfig",
     "Relation",
     "Sample",
+    "SkippedExpression",
     "SymbolGraph",
     "__version__",
     "backends",

@@ -29,7 +29,8 @@ import click
 import numpy as np
 
 import hmeg.graph
-from hmeg.graph.symbol_graph import Relation, SymbolGraph
+from hmeg.data.relation_records import from_records
+from hmeg.graph.symbol_graph import SymbolGraph
 from hmeg.graph.typeset import STATISTICS_FILE, gap_kinds
 from hmeg.graph.typeset_rows import CLOSING, OPENING, Row, bracket_pairs, rows_of
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
@@ -342,7 +343,7 @@ def measure(graphs: Iterable[SymbolGraph]) -> dict[str, Any]:
 
 
 def _graph_of(record: dict[str, Any]) -> SymbolGraph:
-    relations = tuple(Relation(int(subject), int(object_), name) for subject, object_, name in record["relations"])
+    relations = from_records(record["relations"])
     return SymbolGraph(tuple(record["symbols"]), relations, np.array(record["boxes"], dtype=np.float32))
 
 

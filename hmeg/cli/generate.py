@@ -296,7 +296,7 @@ def command(
                 raise click.ClickException(f"{input_path} holds no expression")
             generator = load(weights, "cpu" if engine == "ray" else device, precision, decoder, cuda_graphs)
             generator.check(drawn_on, batch_size or 1, temperature)  # before anything is overwritten
-            augment = _checked_augment(augment, drawn_on.drawn_like, generator.config.image_channels)
+            augment = _checked_augment(augment, drawn_on.drawn_like, generator.config.image.channels)
             shard_size = shard_size or FORMATS[file_format].default_shard
             settings = Settings(
                 weights=generator.weights,

@@ -15,16 +15,20 @@ from hmeg.cli.parameters import Output
 from hmeg.files import write_whole
 
 from ..data.inkml import InkmlError, read_inkml
+from ..data.relation_records import to_records
 from ..data.sources import SourceError, is_archive, iter_files
+from ..graph.baselines import baseline_from, to_latex
 from ..graph.label_graph import LabelGraphError, parse_lg, write_lg, write_symlg
 from ..graph.latex import LatexError, parse_latex
+from ..graph.latex_tokens import named_line
 from ..graph.mathml import MathmlError, read_mathml
 from ..graph.symbol_graph import SymbolGraph
 from ..graph.tree import NotATreeError, tree_text
 
 _MATHML_SUFFIXES = (".mml", ".mathml", ".xml")
 _GRAPH_SUFFIXES = (".inkml", ".lg", *_MATHML_SUFFIXES)
-_OUTPUT_SUFFIX = {"symlg": ".lg", "lg": ".lg", "json": ".json", "tree": ".txt"}
+_OUTPUT_SUFFIX = {"symlg": ".lg", "lg": ".lg", "json": ".json", "tree": ".txt", "latex": ".tex"}
+_ONE_LINE_EACH = ("json", "latex")
 _UNUSABLE = (InkmlError, LabelGraphError, LatexError, MathmlError, NotATreeError, SourceError)
 
 
@@ -40,6 +44,7 @@ class _Input(NamedTuple):
 class _Expression(NamedTuple):
     graph: SymbolGraph
     strokes: tuple[tuple[str, ...], ...] | None
+    title: str | None = None  # what a line `name<TAB>latex` calls it
 
 
 @click.command(no_args_is_help=True)
@@ -53,7 +58,7 @@ class _Expression(NamedTuple):
     default="symlg",
     show_default=True,
     help="symlg: symbols by their place in the tree. lg: CROHME's label graph, with the strokes of InkML. "
-    "json: one object an expression. tree: a drawing for people.",
+    "json: one object an expression. tree: a drawing for people. latex: a line of tokens in one plain form.",
 )
 @click.option(
     "--out",
@@ -66,7 +71,7 @@ def command(paths: tuple[Path, ...], latex: tuple[str, ...], form: str, out: Pat
     """Show or convert symbol graphs.
 
     PATH is an .inkml, .lg or MathML file (.mml, .mathml, .xml), a folder or tar archive of such files, or a text file
-    of LaTeX, one expression a line (blank lines are passed over).
+    of LaTeX, one expression a line, by itself or after its name and a tab (blank lines are passed over).
 
     With --out, an expression becomes STEM.lg (.json, .txt), line 7 of lines.txt becomes lines-7.lg. What cannot be
     used is reported on the error stream, one line each, and the rest goes on; the exit code is 0 unless nothing could
@@ -115,7 +120,7 @@ class _Run:
             self.refuse(item.name, str(error))
             return
         if self.out is None:
-            separator = "\n" if self.done and self.form != "json" else ""
+            separator = "\n" if self.done and self.form not in _ONE_LINE_EACH else ""
             click.echo(separator + text, nl=False)
         elif not self.write(item, text):
             return
@@ -180,7 +185,10 @@ def _lines(name: str, stem: str, data: bytes) -> Iterator[_Input]:
 
 def _read(item: _Input) -> _Expression:
     if item.kind == ".inkml":
-        ink = read_inkml(item.data, item.name)
+        ink = read_inkml(item.data, item.name, segmented=False)
+        if not ink.symbol_strokes:
+            tqdm.write(_one_line(f"{item.name}: not divided into symbols; the graph of its LaTeX"), file=sys.stderr)
+            return _Expression(ink.graph, None)
         return _Expression(ink.graph, tuple(tuple(ink.stroke_ids[i] for i in rows) for rows in ink.symbol_strokes))
     if item.kind == ".lg":
         label_graph = parse_lg(item.data)
@@ -191,12 +199,18 @@ def _read(item: _Input) -> _Expression:
         text = item.data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(f"not UTF-8 text (byte {error.start})") from None
-    return _Expression(parse_latex(text), None)
+    title, latex = named_line(text)
+    return _Expression(parse_latex(latex), None, title)
 
 
 def _render(expression: _Expression, item: _Input, form: str) -> str:
-    graph, strokes = expression
-    name = _one_line(item.stem)
+    graph, strokes, title = expression
+    name = _one_line(title or item.stem)
+    if form == "latex":
+        try:
+            return to_latex(baseline_from(graph)) + "\n"
+        except ValueError as error:
+            raise SourceError(f"LaTeX cannot write it: {error}") from None
     if form == "symlg":
         return write_symlg(graph, name)
     if form == "lg":
@@ -207,7 +221,7 @@ def _render(expression: _Expression, item: _Input, form: str) -> str:
         "name": name,
         "latex": graph.latex,
         "symbols": list(graph.symbols),
-        "relations": [[r.subject, r.object, r.name] for r in graph.relations],
+        "relations": to_records(graph.relations),
     }
     if strokes is not None:
         record["strokes"] = [list(rows) for rows in strokes]

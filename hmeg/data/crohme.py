@@ -29,11 +29,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmeg.files import partial, write_whole
-from hmeg.graph import Relation, SymbolGraph
+from hmeg.graph import SymbolGraph
 from hmeg.model.graph_batch import GraphBatch
 from hmeg.workers import WorkerPool
 
 from .inkml import read_inkml
+from .relation_records import from_records, to_records
 from .render import render
 from .sources import iter_files
 
@@ -102,7 +103,7 @@ def _prepare_chunk(
                 "crc32": crc32,
                 "latex": ink.latex,
                 "symbols": list(ink.graph.symbols),
-                "relations": [[r.subject, r.object, r.name] for r in ink.graph.relations],
+                "relations": to_records(ink.graph.relations),
                 "boxes": [[round(float(v), 5) for v in box] for box in boxes],
             }
         )
@@ -263,7 +264,7 @@ class CrohmeDataset(Dataset[Example]):
                 boxes = np.array(record["boxes"], dtype=np.float32)
                 if not np.isfinite(boxes).all():
                     raise ValueError(f"a box of {record['name']} is not finite")
-                relations = tuple(Relation(int(s), int(o), name) for s, o, name in record["relations"])
+                relations = from_records(record["relations"])
                 self.names.append(record["name"])
                 self.graphs.append(SymbolGraph(tuple(record["symbols"]), relations, boxes, record["latex"]))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,6 +12,7 @@ import numpy as np
 
 from hmeg.quoting import quoted
 
+from ..graph.latex import LatexError, parse_latex
 from ..graph.mathml import XML_ID, MathmlError, MathmlLayout, labels_by_text, local_name, parse_xml, read_layout
 from ..graph.symbol_graph import SymbolGraph
 from ..graph.symbol_names import label_of_name
@@ -26,7 +28,7 @@ class Ink:
 
     name            what the caller called it
     strokes         (n, 2) float64 arrays of points, x to the right, y down, in the file's own units; n >= 1
-    symbol_strokes  for every symbol of the graph the rows of its strokes, in file order
+    symbol_strokes  for every symbol of the graph the rows of its strokes, in file order; empty where nobody says
     graph           the symbol graph, symbols in reading order, without boxes
     latex, writer   the file's annotations, as they stand, where it has them
     stroke_ids      the id of every stroke in the file, by which label graphs refer to it
@@ -59,8 +61,11 @@ class _Group:
     strokes: tuple[int, ...]
 
 
-def read_inkml(data: bytes, name: str = "") -> Ink:
-    """Read one expression out of a CROHME InkML file.
+def read_inkml(data: bytes, name: str = "", segmented: bool = True) -> Ink:
+    """Read one expression out of an InkML file.
+
+    segmented  whether ink that is not divided into symbols (MathWriting's) is refused; otherwise its graph is that of
+               its LaTeX, and it has no ``symbol_strokes``, hence no boxes
 
     The label of a symbol is its trace group's; structure comes from the MathML, linked by href and xml:id. Symbols
     that are not linked one to one are matched by label; see ``docs/graphs.md``. Raises InkmlError.
@@ -73,10 +78,26 @@ def read_inkml(data: bytes, name: str = "") -> Ink:
             raise InkmlError(f"root element is {quoted(local_name(root))}, not 'ink'")
         rows, strokes = _strokes(root)
         groups = _groups(root, rows)
+        if not groups:
+            if segmented:
+                raise InkmlError("there is no segmentation into symbols")
+            return _unsegmented(name, root, strokes, tuple(rows))
         math = _math(root)
         return _assemble(name, root, math, groups, strokes, tuple(rows))
-    except MathmlError as error:
+    except (MathmlError, LatexError) as error:
         raise InkmlError(str(error)) from None
+
+
+# Where an expression's LaTeX stands, the best first: MathWriting has it as it was typed and in one form.
+_LATEX_ANNOTATIONS = ("normalizedLabel", "truth", "label")
+
+
+def _unsegmented(name: str, root: Element, strokes: tuple[np.ndarray, ...], stroke_ids: tuple[str, ...]) -> Ink:
+    """Ink without symbols, with the graph of its LaTeX."""
+    latex = next((text for kind in _LATEX_ANNOTATIONS if (text := _annotation(root, kind)) is not None), None)
+    if latex is None:
+        raise InkmlError("there is neither a segmentation into symbols nor LaTeX")
+    return Ink(name, strokes, (), parse_latex(latex), latex, _annotation(root, "writer"), stroke_ids)
 
 
 def _annotation(element: Element, kind: str) -> str | None:
@@ -118,6 +139,8 @@ def _points(text: str, key: str, x: int, y: int) -> np.ndarray:
     text = text.strip().rstrip(",")
     if not text:
         raise InkmlError(f"trace {quoted(key)} has no points")
+    if any(mark in text for mark in "'\"!"):
+        text = _without_differences(text, key)
     count = text.count(",") + 1
     try:
         values = np.array(text.replace(",", " ").split(), dtype=np.float64)
@@ -130,6 +153,43 @@ def _points(text: str, key: str, x: int, y: int) -> np.ndarray:
     if not np.isfinite(points).all():
         raise InkmlError(f"trace {quoted(key)} has a point that is not finite")
     return points
+
+
+_CODED = re.compile(r"([!'\"]?)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+def _without_differences(text: str, key: str) -> str:
+    """A trace with plain numbers in the place of differences.
+
+    After ``'`` the values of a channel are first differences, after ``"`` second ones, after ``!`` plain again (InkML,
+    section 4.2).
+    """
+    orders: list[str] = []
+    values: list[float] = []
+    speeds: list[float] = []
+    points: list[str] = []
+    for point in text.split(","):
+        at = channel = 0
+        point = point.strip()
+        while at < len(point):
+            coded = _CODED.match(point, at)
+            if coded is None:
+                raise InkmlError(f"trace {quoted(key)} holds something that is no number")
+            at = coded.end()
+            if channel == len(orders):
+                orders.append("!")
+                values.append(0.0)
+                speeds.append(0.0)
+            orders[channel] = coded[1] or orders[channel]
+            number = float(coded[2])
+            if orders[channel] == "!":
+                values[channel], speeds[channel] = number, 0.0
+            else:
+                speeds[channel] = number if orders[channel] == "'" else speeds[channel] + number
+                values[channel] += speeds[channel]
+            channel += 1
+        points.append(" ".join(repr(value) for value in values[:channel]))
+    return ",".join(points)
 
 
 def _groups(root: Element, rows: dict[str, int]) -> list[_Group]:
@@ -156,8 +216,6 @@ def _groups(root: Element, rows: dict[str, int]) -> list[_Group]:
             owner[rows[reference]] = label
         href = next((e.get("href") for e in element if local_name(e) == "annotationXML" and e.get("href")), None)
         groups.append(_Group(label, href, tuple(sorted(rows[r] for r in references))))
-    if not groups:
-        raise InkmlError("there is no segmentation into symbols")
     return groups
 
 

@@ -143,8 +143,10 @@ def generated_layouts(
     found: list[np.ndarray] = []
     for start in range(0, len(graphs), _BATCH):
         bare = [SymbolGraph(graph.symbols, graph.relations) for graph in graphs[start : start + _BATCH]]
-        batch = GraphBatch.from_graphs(bare, typeset=config.layout_prior)
-        noise = np.concatenate([box_noise(len(g), config.box_noise_dim, seed, start + i) for i, g in enumerate(bare)])
+        batch = GraphBatch.from_graphs(bare, typeset=config.layout.prior)
+        noise = np.concatenate(
+            [box_noise(len(g), config.layout.noise_dim, seed, start + i) for i, g in enumerate(bare)]
+        )
         boxes = upright(network(batch, torch.from_numpy(noise)).numpy())
         found += np.split(boxes, np.cumsum([len(graph) for graph in bare])[:-1])
     return found

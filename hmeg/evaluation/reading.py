@@ -54,7 +54,9 @@ def read(
     Images may be of any shape. ``ValueError`` if no image has boxes.
     """
     recogniser = recogniser or bundled_classifier()
-    right, lengths, heights, x_heights, smallest = [], [], [], [], []
+    right, lengths, heights = [], [], []
+    x_heights: list[float] = []
+    smallest: list[float] = []
     for row, entry in enumerate(images.entries):
         if limit is not None and len(x_heights) >= limit:
             break

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from hmeg.model import HMEG, ModelConfig
-from hmeg.model.composition import Composition
+from hmeg.model.composition import Composition, decoder_input_shapes
 from hmeg.model.inference_decoder import InferenceDecoder, InferenceUpsampler
 
 from .plain_decoder import PlainDecoder
-from .runtime import decoder_inputs
 
 
 class DecoderPart(nn.Module):
@@ -34,7 +33,7 @@ class DecoderPart(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> tuple[Tensor, ...]:
-        composition = Composition.of_layout(self.config, layout, glyphs)
+        composition = Composition.of_decoder_inputs(self.config, layout, glyphs)
         images = self.decoder(composition.upsampled(self.upsampler, noise))
         return tuple(images[size] for size in self.config.resolutions)
 
@@ -50,4 +49,4 @@ def example_inputs(config: ModelConfig, batch: int, seed: int = 0) -> dict[str, 
         values = torch.randn(batch, *shape, generator=generator)
         return values if name == "noise" else values.clamp(min=0)
 
-    return {name: draw(name, shape) for name, shape in decoder_inputs(config).items()}
+    return {name: draw(name, shape) for name, shape in decoder_input_shapes(config).items()}

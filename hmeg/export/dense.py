@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from hmeg.model import HMEG, ModelConfig
 from hmeg.model.box_coordinates import NUM_FEATURES, SMALLEST_SIDE, box_features, coordinate_channels
+from hmeg.model.box_ramps import edge_distances, soft_sides
 from hmeg.model.composition import Composition
 from hmeg.model.glyphs import GlyphAtlas, hat_weights
 from hmeg.model.layout import AttentionReadout, LayoutGenerator, box_numbers, inside_image
 from hmeg.model.mask import MaskRefiner
 from hmeg.model.triple_conv import GraphEncoder, GraphTripleConv
-from hmeg.reference.box_soft_mask import ramp_along
-from hmeg.reference.refine_masks import coordinate_ramps
 
 from .decoder_part import DecoderPart
 
@@ -37,16 +36,16 @@ class DensePipeline(nn.Module):
     symbols        (N, S) int64       classes of :mod:`hmeg.graph.vocabulary`
     relations      (N, S, S) int64    edge types, row subject, column object (``SymbolGraph.edge_type_matrix``)
     counts         (N,) int64         symbols of each expression, 1 to S; rows and columns from there on are padding
-    box_noise      (N, S, box_noise_dim) standard normal
-    image_noise    (N, layout_noise_dim, 256, 256) standard normal, of the type of upsampler and decoder
+    box_noise      (N, S, layout.noise_dim) standard normal
+    image_noise    (N, image.noise_dim, 256, 256) standard normal, of the type of upsampler and decoder
     boxes_given    (N,) bool          which expressions are drawn at ``boxes`` instead of generated ones
     boxes          (N, S, 4)          x0, y0, x1, y1 in [0, 1] of the image
-    typeset_boxes  (N, S, 4)          for models with ``config.layout_prior`` only: where the rule-based typesetter
+    typeset_boxes  (N, S, 4)          for models with ``config.layout.prior`` only: where the rule-based typesetter
                                       (:mod:`hmeg.graph.typeset`) puts the symbols
 
     boxes          (N, S, 4) upright, those drawn in; 0 in padding
     masks          (N, S, 64, 64) learned soft masks; 0 in padding
-    images         (N, image_channels, r, r), of the type of upsampler and decoder
+    images         (N, image.channels, r, r), of the type of upsampler and decoder
 
     A copy of the model's weights for upsampler and decoder, the rest is shared with it. No gradients are kept from
     flowing, but it is made for inference. :func:`hmeg.export.padding.padded` makes the inputs; ``merged`` is that of
@@ -61,7 +60,7 @@ class DensePipeline(nn.Module):
         self.encoder = DenseGraphEncoder(painter.encoder)
         self.masks = DenseMasks(painter.mask_refiner)
         self.symbol_vectors = painter.symbol_vectors
-        self.glyphs = None if painter.glyphs is None else DenseGlyphs(painter.glyphs, model.config.image_size)
+        self.glyphs = None if painter.glyphs is None else DenseGlyphs(painter.glyphs, model.config.image.size)
         self.decoder = DecoderPart(model, merged)
         self.eval()
 
@@ -82,25 +81,23 @@ class DensePipeline(nn.Module):
         used = _upright(torch.where(boxes_given[:, None, None], boxes, generated)).where(rows, 0)
         nodes = self.encoder(symbols, relations, weight) * weight[:, :, None]
         masks = self.masks(used) * weight[:, :, None, None]
-        composition = Composition(_composed(nodes, masks))
-        if self.config.box_coordinates:
-            composition.in_boxes = self._in_boxes(symbols, used, weight)
-        if self.glyphs is not None:
-            composition.glyphs = self.glyphs(symbols, used, there, box_noise[:, :, 0])
-        dtype = image_noise.dtype
-        glyphs = None if composition.glyphs is None else composition.glyphs.to(dtype)
-        return used, masks, *self.decoder(composition.layout.to(dtype), image_noise, glyphs)
+        composition = Composition(
+            nodes=_composed(nodes, masks),
+            in_boxes=self._in_boxes(symbols, used, weight) if self.config.image.box_coordinates else None,
+            glyphs=None if self.glyphs is None else self.glyphs(symbols, used, there, box_noise[:, :, 0]),
+        )
+        return used, masks, *self.decoder(**composition.to(image_noise.dtype).decoder_inputs(image_noise))
 
     def _in_boxes(self, symbols: Tensor, boxes: Tensor, weight: Tensor) -> Tensor:
-        """:func:`hmeg.model.box_coordinates.compose_in_boxes`: (N, 5 + symbol_channels, 64, 64)."""
+        """:func:`hmeg.model.box_coordinates.compose_in_boxes`: (N, 5 + image.symbol_channels, 64, 64)."""
         batch, most = symbols.shape
-        size = self.config.mask_size
+        size = self.config.image.mask_size
         boxes = ((boxes * size - 0.5) / (size - 1)).flatten(0, 1)
         features = box_features(boxes).unflatten(0, (batch, most))
         if self.symbol_vectors is not None:
             features = torch.cat([features, self.symbol_vectors(symbols)], dim=2)
         x0, y0, x1, y1 = boxes.unbind(1)
-        masks = ramp_along(y0, y1, size)[:, :, None] * ramp_along(x0, x1, size)[:, None, :]
+        masks = soft_sides(y0, y1, size)[:, :, None] * soft_sides(x0, x1, size)[:, None, :]
         composed = _composed(features * weight[:, :, None], masks.unflatten(0, (batch, most)))
         return torch.cat([coordinate_channels(composed[:, :NUM_FEATURES]), composed[:, NUM_FEATURES:]], dim=1)
 
@@ -173,7 +170,7 @@ class DenseLayoutGenerator(nn.Module):
         model = self.generator
         boxes: Tensor
         noise = model.with_shared(noise, noise[:, :1].expand_as(noise))
-        if not model.config.layout_prior:
+        if not model.config.layout.prior:
             nodes = self.encoder(symbols, relations, weight)
             boxes = model.box_head(torch.cat([nodes, _whole(model.readout, nodes, weight), noise], dim=2))
             return boxes
@@ -218,8 +215,7 @@ class DenseMasks(nn.Module):
         self.register_buffer("shift_map", added.detach().to(weights.conv2_weight))
 
     def forward(self, boxes: Tensor) -> Tensor:
-        ramps = coordinate_ramps(boxes.flatten(0, 1), (self.size, self.size))
-        hidden = F.relu(self.conv1(ramps))
+        hidden = F.relu(self.conv1(edge_distances(boxes.flatten(0, 1), self.size)))
         masks = torch.sigmoid(F.conv2d(hidden, self.weight, padding=1) + self.shift_map)
         return masks[:, 0].unflatten(0, boxes.shape[:2])
 

@@ -49,7 +49,7 @@ def tolerance(config: ModelConfig, precision: str) -> float:
     if precision == "fp32":
         return _FP32_TOLERANCE
     inputs, upsampler, stage, head = 2, 3, 5, 3  # a stage: pooled layout, two convolutions, two leaky ReLUs
-    operators = inputs + upsampler + stage * len(config.refinement_dims) + head
+    operators = inputs + upsampler + stage * len(config.image.refinement_dims) + head
     return 2 * operators * torch.finfo(DTYPES[precision]).eps / 2
 
 
@@ -67,9 +67,7 @@ def check_onnx(path: str | os.PathLike[str], model: HMEG) -> Agreement:
     for some in (graphs[:1], graphs):
         drawn = draw(model, some)
         if metadata.part == "decoder":
-            inputs = {"layout": drawn.composition.layout, "noise": drawn.noise}
-            if drawn.composition.glyphs is not None:
-                inputs["glyphs"] = drawn.composition.glyphs
+            inputs = drawn.composition.decoder_inputs(drawn.noise)
             dtype = DTYPES[metadata.precision]
             arrays = {name: value.to(dtype).numpy() for name, value in inputs.items()}
         else:
@@ -101,17 +99,17 @@ class Drawn:
 def draw(model: HMEG, graphs: Sequence[SymbolGraph], seed: int = 0) -> Drawn:
     """As :class:`hmeg.generation.generator.Generator` draws sample 0, 1, ... of that seed, padded to the longest."""
     config = model.config
-    batch = GraphBatch.from_graphs(graphs, typeset=config.layout_prior)
+    batch = GraphBatch.from_graphs(graphs, typeset=config.layout.prior)
     counts = [len(graph) for graph in graphs]
     noise = torch.from_numpy(
-        np.concatenate([box_noise(count, config.box_noise_dim, seed, i) for i, count in enumerate(counts)])
+        np.concatenate([box_noise(count, config.layout.noise_dim, seed, i) for i, count in enumerate(counts)])
     )
     own = [None if graph.boxes is None else torch.from_numpy(graph.boxes).float() for graph in graphs]
     generated = model.layout_generator(batch, noise).split(counts)
     used = [made if given is None else given for made, given in zip(generated, own, strict=True)]
     boxes = torch.from_numpy(upright(torch.cat(used).numpy()))
     modes = model.image_model.choose_glyphs(batch, boxes, noise[:, 0])
-    paper = image_noise(config.layout_noise_dim, config.image_size, seed, range(len(graphs)))
+    paper = image_noise(config.image.noise_dim, config.image.size, seed, range(len(graphs)))
     composition = model.image_model.compose(batch, boxes, modes)
     images = model.image_model(batch, paper, boxes, glyph_modes=modes).images
     masks = model.image_model.mask_refiner(boxes)[:, 0]

@@ -50,7 +50,7 @@ class OnnxRuntime:
         inputs = checked_inputs(self.metadata, self.device, layout, noise, glyphs)
         config, dtype = self.metadata.config, DTYPES[self.metadata.precision]
         images = {
-            size: torch.empty((len(layout), config.image_channels, size, size), dtype=dtype, device=self.device)
+            size: torch.empty((len(layout), config.image.channels, size, size), dtype=dtype, device=self.device)
             for size in self.metadata.sizes
         }
         binding = self._session.io_binding()

@@ -34,25 +34,25 @@ def padded(
     most = int(counts.max()) if symbols is None else operator.index(symbols)
     if counts.max() > most:
         raise ValueError(f"graph {int(counts.argmax())} has {counts.max()} symbols, more than {most}")
-    size, indices = config.image_size, range(first_index, first_index + len(graphs))
+    size, indices = config.image.size, range(first_index, first_index + len(graphs))
     inputs: dict[str, np.ndarray] = {
         "symbols": np.zeros((len(graphs), most), np.int64),
         "relations": np.zeros((len(graphs), most, most), np.int64),
         "counts": counts,
-        "box_noise": np.zeros((len(graphs), most, config.box_noise_dim), np.float32),
-        "image_noise": image_noise(config.layout_noise_dim, size, seed, indices).numpy().astype(image_dtype),
+        "box_noise": np.zeros((len(graphs), most, config.layout.noise_dim), np.float32),
+        "image_noise": image_noise(config.image.noise_dim, size, seed, indices).numpy().astype(image_dtype),
         "boxes_given": np.array([graph.boxes is not None for graph in graphs]),
         "boxes": np.zeros((len(graphs), most, 4), np.float32),
     }
-    if config.layout_prior:
+    if config.layout.prior:
         inputs["typeset_boxes"] = np.zeros((len(graphs), most, 4), np.float32)
     for row, (graph, index) in enumerate(zip(graphs, indices, strict=True)):
         count = len(graph)
         inputs["symbols"][row, :count] = graph.symbol_ids()
         inputs["relations"][row, :count, :count] = graph.edge_type_matrix()
-        inputs["box_noise"][row, :count] = box_noise(count, config.box_noise_dim, seed, index)
+        inputs["box_noise"][row, :count] = box_noise(count, config.layout.noise_dim, seed, index)
         if graph.boxes is not None:
             inputs["boxes"][row, :count] = graph.boxes
-        if config.layout_prior:
+        if config.layout.prior:
             inputs["typeset_boxes"][row, :count] = typeset(graph)
     return inputs

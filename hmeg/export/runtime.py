@@ -4,20 +4,21 @@ The road from graph to layout always runs in torch, from a weights file; a :clas
 of the arithmetic is, in the learned upsampling and the decoder:
 
     composition = model.image_model.compose(graph, boxes, glyph_modes)
-    images = runtime.decode(composition.layout, noise, composition.glyphs)       # {64: ..., 128: ..., 256: ...}
+    images = runtime.decode(**composition.decoder_inputs(noise))       # {64: ..., 128: ..., 256: ...}
 
 Inputs and outputs of every exported decoder, by name, in this order, N the number of expressions and S the side of the
-soft masks (``config.mask_size``: 64; images are 4 S wide and high):
+soft masks (``config.image.mask_size``: 64; images are 4 S wide and high):
 
     layout   (N, gconv_dim [+ 5 + symbol_channels], S, S)   composed features before upsampling: node vectors under the
-                                                            learned masks, then, with config.box_coordinates, the
+                                                            learned masks, then, with config.image.box_coordinates, the
                                                             channels of hmeg.model.box_coordinates
-    noise    (N, layout_noise_dim, 4 S, 4 S)                standard normal, as hmeg.model.noise.image_noise draws
-    glyphs   (N, glyph_channels, 4 S, 4 S)                  only with config.glyph_channels
-    image_R  (N, image_channels, R, R)                      for each R of config.resolutions, ascending; no final
+    noise    (N, image.noise_dim, 4 S, 4 S)                 standard normal, as hmeg.model.noise.image_noise draws
+    glyphs   (N, glyph.channels, 4 S, 4 S)                  only with config.glyph.channels
+    image_R  (N, image.channels, R, R)                      for each R of config.resolutions, ascending; no final
                                                             nonlinearity, trained towards [0, 1]
 
-:func:`decoder_inputs` gives names and shapes. All are of the type that ``metadata.precision`` names.
+:func:`hmeg.model.composition.decoder_input_shapes` gives names and shapes. All are of the type that
+``metadata.precision`` names.
 
 How a runtime is found: a file's suffix names its kind. :func:`load_runtime` looks it up in :data:`RUNTIMES`, suffix ->
 (module, the function of it that loads), and imports the module only then, because each needs a library that may not be
@@ -37,7 +38,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from hmeg.model.config import ModelConfig
+from hmeg.model.composition import decoder_input_shapes
 
 from .metadata import ExportMetadata
 
@@ -63,22 +64,11 @@ class Runtime(Protocol):
         """Where it computes, and where :meth:`decode` leaves images."""
 
     def decode(self, layout: Tensor, noise: Tensor, glyphs: Tensor | None = None) -> dict[int, Tensor]:
-        """Images by side, (N, image_channels, side, side) each, in the file's precision, on :attr:`device`.
+        """Images by side, (N, image.channels, side, side) each, in the file's precision, on :attr:`device`.
 
         Shapes as in the module's text, any N from 1 that the file allows. Tensors of another floating type or on
         another device are converted first. ``ValueError`` for shapes that do not fit (:func:`checked_inputs`).
         """
-
-
-def decoder_inputs(config: ModelConfig) -> dict[str, tuple[int, int, int]]:
-    """Name -> shape without the batch, in order, of what an exported decoder of that configuration reads."""
-    side, small = config.image_size, config.mask_size
-    in_boxes = 5 + config.symbol_channels if config.box_coordinates else 0
-    inputs = {
-        "layout": (config.gconv_dim + in_boxes, small, small),
-        "noise": (config.layout_noise_dim, side, side),
-    }
-    return {**inputs, "glyphs": (config.glyph_channels, side, side)} if config.glyph_channels else inputs
 
 
 def image_name(size: int) -> str:
@@ -94,7 +84,7 @@ def checked_inputs(
     ``ValueError``, naming the input, what came and what is wanted, for shapes that do not fit.
     """
     given = {"layout": layout, "noise": noise} | ({} if glyphs is None else {"glyphs": glyphs})
-    wanted = decoder_inputs(metadata.config)
+    wanted = decoder_input_shapes(metadata.config)
     if given.keys() != wanted.keys():
         raise ValueError(f"this decoder reads {', '.join(wanted)}; given were {', '.join(given)}")
     batch = len(layout)

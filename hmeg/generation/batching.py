@@ -95,8 +95,8 @@ def fitting_batch(config: ModelConfig, free_bytes: int) -> int:
     Counted are the tensors at full resolution that live at the same time, by far the largest: the layout before and
     after noise is appended, the last stage's sums and features, and as much again for what convolutions ask for.
     """
-    layout = config.gconv_dim + 2 * (config.layout_channels + config.layout_noise_dim)
-    bytes_per_image = 2 * 4 * (layout + 3 * config.refinement_dims[-1]) * config.image_size**2
+    layout = config.image.gconv_dim + 2 * (config.layout_channels + config.image.noise_dim)
+    bytes_per_image = 2 * 4 * (layout + 3 * config.image.refinement_dims[-1]) * config.image.size**2
     return power_of_two_within(min(LARGEST_BATCH, int(0.8 * free_bytes) // bytes_per_image))
 
 

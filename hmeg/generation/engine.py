@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.canvas import Canvas
+from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
 from hmeg.workers import WorkerPool
 
@@ -23,7 +25,7 @@ from .encoding import varied
 from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
-from .tasks import Task
+from .tasks import Task, check_symbols
 
 if TYPE_CHECKING:
     from .augmentation.vary import Variation
@@ -61,7 +63,7 @@ def draw(
 
     if not run.manifest.complete:
         start = run.next_shard * settings.shard_size
-        missing = pieces(entries, settings.count, start, canvas.check_expression)
+        missing = pieces(entries, settings.count, start, check_for(run.format.check, canvas))
         with Encoder(run.format.encode, workers, settings.augment, canvas.drawn_like) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
@@ -73,6 +75,20 @@ def draw(
                     on_sample(sample)
                 run.commit()
     run.finish()
+
+
+def check_for(writable: Callable[[SymbolGraph], None], canvas: Canvas) -> Callable[[SymbolGraph], None]:
+    """Raises for what the weights cannot draw, what the output has no label for, and what the canvas is too small for.
+
+    writable  :meth:`hmeg.image_sets.format.Format.check` of the form
+    """
+
+    def check(graph: SymbolGraph) -> None:
+        check_symbols(graph)
+        writable(graph)
+        canvas.check_expression(graph)
+
+    return check
 
 
 class Encoder:

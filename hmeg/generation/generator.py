@@ -26,8 +26,9 @@ from .captured import Captured, CudaGraphs
 from .decoder_file import TORCH, DecoderFile
 from .ink import ink_of
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE
+from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, as_graph, latex_of, repeated
+from .tasks import Task, latex_of, repeated
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -54,13 +55,6 @@ class _Placed:
     task: Task
     boxes: np.ndarray
     view: Viewport
-
-
-def _usable(position: int, expression: str | SymbolGraph) -> SymbolGraph:
-    try:
-        return as_graph(expression)
-    except ValueError as error:
-        raise ValueError(f"expression {position}: {error}") from error
 
 
 class Generator:
@@ -148,7 +142,8 @@ class Generator:
         """
         canvas = _canvas(size, canvas)
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
-        graphs = [self._usable(position, expression, canvas) for position, expression in enumerate(several)]
+        check = partial(self.check_expression, canvas=canvas)
+        graphs = [usable(position, expression, check) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, None, batch_size, temperature, canvas))
 
     def stream(
@@ -159,6 +154,7 @@ class Generator:
         batch_size: int = DEFAULT_BATCH_SIZE,
         temperature: float = 1.0,
         canvas: Canvas | None = None,
+        on_error: OnError = "raise",
     ) -> Iterator[Sample]:
         """Samples one after the other, in the order of ``expressions``; memory does not grow with their number.
 
@@ -170,17 +166,17 @@ class Generator:
         temperature  factor of the noise that boxes are made from, in [0, MAX_TEMPERATURE]: 1 as the weights were
                      packed, 0 the same boxes for all samples of an expression. Symbols differ all the same.
         canvas       images of another shape (:class:`hmeg.Canvas`), instead of ``size``
-        ``ValueError`` for others, and, when it is reached, for an expression that cannot be drawn.
+        on_error     what happens when an expression is reached that cannot be drawn. "raise": ``ValueError``, and the
+                     stream ends. "skip": it is left out with a :class:`hmeg.SkippedExpression` warning. A function: it
+                     is left out, and ``on_error(position, expression, error)`` is called. Others keep their index.
+        ``ValueError`` for other sizes, temperatures and words.
         """
         canvas = _canvas(size, canvas)
         self.check(canvas, batch_size, temperature)
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = (
-            expression if isinstance(expression, Task) else Task(position, self._usable(position, expression, canvas))
-            for position, expression in enumerate(expressions)
-        )
+        tasks = tasks_of(expressions, handler_of(on_error), partial(self.check_expression, canvas=canvas))
         return self._stream(tasks, seed, canvas, batch_size, temperature)
 
     def _stream(
@@ -198,21 +194,13 @@ class Generator:
                 lambda batch: self._place(batch, seed, canvas, temperature)[1],
                 lambda placed: self._paint_placed(placed, seed),
                 lambda placed: placed.view.shape,
-                self.config.image_size,
+                self.config.image.size,
             )
-
-    def _usable(self, position: int, expression: str | SymbolGraph, canvas: Canvas) -> SymbolGraph:
-        graph = _usable(position, expression)
-        try:
-            canvas.check_expression(graph, *self._grid)
-        except ValueError as error:
-            raise ValueError(f"expression {position}: {error}") from error
-        return graph
 
     @property
     def _grid(self) -> tuple[int, int]:
         """Side of the square the networks were trained on, what sides of other canvases are multiples of, in pixels."""
-        return self.config.image_size, max(4, 1 << (len(self.config.refinement_dims) - 1))
+        return self.config.image.size, max(4, 1 << (len(self.config.image.refinement_dims) - 1))
 
     def fitting_batch_size(self) -> int:
         """A batch size that the device's free memory allows; 1 on the CPU, which computes one sample at a time."""
@@ -226,7 +214,7 @@ class Generator:
         batch_size = _whole("batch_size", batch_size)
         canvas.check(self.sizes[-1])
         if not canvas.is_square and self._decoder is not None:
-            side = self.config.image_size
+            side = self.config.image.size
             raise ValueError(
                 f"{self._decoder.path}: draws squares of {side} x {side} pixels only; use --canvas square with it, or "
                 "leave the decoder out"
@@ -275,7 +263,7 @@ class Generator:
     ) -> tuple[tuple[GraphBatch, torch.Tensor], list[_Placed]]:
         """Layouts of ``tasks``, as one batch: the batch with its noise, and every task with its boxes."""
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=self.config.layout_prior)
+        on_host = GraphBatch.from_graphs(graphs, typeset=self.config.layout.prior)
         noise = self._box_noise(tasks, seed)
         # only now copies, which wait for the device: it may still draw the batch before
         batch = on_host.to(self.device)
@@ -288,7 +276,7 @@ class Generator:
         return (batch, noise), placed
 
     def _box_noise(self, tasks: Sequence[Task], seed: int) -> torch.Tensor:
-        dim = self.config.box_noise_dim
+        dim = self.config.layout.noise_dim
         return torch.from_numpy(np.concatenate([box_noise(len(t.graph), dim, seed, t.index) for t in tasks]))
 
     @torch.inference_mode()
@@ -306,9 +294,9 @@ class Generator:
         graph, noise = batch
         drawn_at = self._on_device(np.concatenate([one.boxes for one in placed]))
         modes = self.model.image_model.choose_glyphs(graph, drawn_at, noise[:, 0])
-        native = min(r for r in self.sizes if r >= (view.width if view.resized else self.config.image_size))
+        native = min(r for r in self.sizes if r >= (view.width if view.resized else self.config.image.size))
         indices = [task.index for task in tasks]
-        image_noises = image_noise(self.config.layout_noise_dim, view.shape, seed, indices, self.device)
+        image_noises = image_noise(self.config.image.noise_dim, view.shape, seed, indices, self.device)
         images = self._images(graph, image_noises, drawn_at, modes, native, view.shape)
         arrival = self._staging.fetch(images.float())
         return lambda: [self._sample(one, image, seed) for one, image in zip(placed, arrival(), strict=True)]
@@ -324,19 +312,16 @@ class Generator:
     ) -> torch.Tensor:
         composition = self.model.image_model.compose(batch, boxes, modes, shape)
         if self._decoder is not None:
-            return self._decoder.runtime.decode(composition.layout, noise, composition.glyphs)[size]
-        inputs = [x for x in (composition.nodes, composition.in_boxes, composition.glyphs) if x is not None]
-        paint = partial(self._paint, size)
+            return self._decoder.runtime.decode(**composition.decoder_inputs(noise))[size]
+        paint, composed = partial(self._paint, size), composition.tensors()
         # There are too many shapes of other canvases: a recording of each would be used a few times only.
-        recorded = self._captured if shape[0] == shape[1] == self.config.image_size else None
-        return recorded(size, paint, noise, *inputs) if recorded else paint(noise, *inputs)
+        recorded = self._captured if shape[0] == shape[1] == self.config.image.size else None
+        return recorded(size, paint, noise, *composed) if recorded else paint(noise, *composed)
 
-    def _paint(self, size: int, noise: torch.Tensor, nodes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """Upsampler and decoder; ``others`` are what a composition has beside its nodes, in order."""
-        rest = iter(others)
-        in_boxes = next(rest) if self.config.box_coordinates else None
-        glyphs = next(rest) if self.config.glyph_channels else None
-        layout = Composition(nodes, in_boxes, glyphs).upsampled(self._image_model.upsampler, noise)
+    def _paint(self, size: int, noise: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """Upsampler and decoder, on the tensors of a composition."""
+        composition = Composition.of_tensors(self.config, composed)
+        layout = composition.upsampled(self._image_model.upsampler, noise)
         images: dict[int, torch.Tensor] = self._image_model.decoder(layout, (size,))
         return images[size]
 
@@ -358,6 +343,7 @@ class Generator:
             weights=self.weights,
             line=task.line,
             x_height=round(view.x_height, 2),
+            name=task.name,
         )
 
     def _on_device(self, array: np.ndarray) -> torch.Tensor:

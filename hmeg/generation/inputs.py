@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
+from hmeg.graph.latex_tokens import named_line
 
-from .tasks import Task, as_graph
+from .tasks import Task, as_graph, check_symbols
 
 # A longer line is no formula; it is never held in memory as a whole.
 MAX_LINE_BYTES = 1 << 16
@@ -26,12 +27,14 @@ class Entry:
     text       the expression as it came
     problem    why it cannot be read, or None
     from_file  whether it came from a file
+    name       what the file calls it, in a line `name<TAB>latex`
     """
 
     line: int
     text: str
     problem: str | None = None
     from_file: bool = False
+    name: str | None = None
 
 
 def from_arguments(texts: Sequence[str]) -> Iterator[Entry]:
@@ -66,7 +69,8 @@ def from_file(file: BinaryIO) -> Iterator[Entry]:
             yield Entry(number, start + "...", f"the line is longer than {MAX_LINE_BYTES} bytes", True)
             continue
         try:
-            yield Entry(number, raw.decode("utf-8").strip(), from_file=True)
+            name, text = named_line(raw.decode("utf-8").strip())
+            yield Entry(number, text, from_file=True, name=name)
         except UnicodeDecodeError as error:
             text = raw.decode("utf-8", "backslashreplace").strip()
             problem = f"the line is not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start}"
@@ -93,11 +97,11 @@ class Rejection:
 
 
 def pieces(
-    entries: Iterable[Entry], count: int, start: int = 0, check: Callable[[SymbolGraph], None] = lambda graph: None
+    entries: Iterable[Entry], count: int, start: int = 0, check: Callable[[SymbolGraph], None] = check_symbols
 ) -> Iterator[Task | Rejection]:
     """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
 
-    check  ``ValueError`` for a graph that is refused
+    check  raises ``ValueError`` for a graph that cannot be drawn, or not written in the form that is asked for
 
     Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
     numbering. Entries that lie before ``start`` altogether are not even parsed.
@@ -116,7 +120,7 @@ def pieces(
                 yield Rejection(first, entry, str(error))
             continue
         for index in range(max(first, start), end):
-            yield Task(index, graph, entry.line if entry.from_file else None)
+            yield Task(index, graph, entry.line if entry.from_file else None, entry.name)
 
 
 def tasks(entries: Iterable[Entry], count: int, reject: Callable[[Entry, str], None]) -> Iterator[Task]:

@@ -17,6 +17,8 @@ _WAY_OUT = "choose another folder, or empty this one"
 VERSION = "hmeg-run-1"
 IMAGE_NOISE = "normal_noise"  # hmeg.ops.normal_noise; to be changed when that is
 FIRST_IMAGE_NOISE = "numpy"  # of runs that do not say
+LABELS = "typed"  # every key of a label has values of one type (:meth:`hmeg.image_sets.sample.Sample.label`)
+FIRST_LABELS = "mixed"  # of runs that do not say
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Settings:
     image_noise  what the noise of images is made by
     size     side of square images, pixels
     canvas   "square", or the canvas of other images in words (:meth:`hmeg.Canvas.parse`)
+    labels   which form labels have: a run never mixes two
     temperature  how much layouts vary, in [0, 2] (:meth:`hmeg.generation.generator.Generator.stream`)
     """
 
@@ -46,6 +49,7 @@ class Settings:
     image_noise: str = IMAGE_NOISE
     temperature: float = 1.0
     canvas: str = "square"
+    labels: str = LABELS
 
     @property
     def drawn_on(self) -> Canvas:
@@ -125,7 +129,7 @@ class Manifest:
         if not isinstance(values, dict) or values.pop("version", None) != VERSION:
             raise ValueError(f"{path} is no manifest of this version of hmeg ({VERSION}); {_WAY_OUT}")
         try:
-            settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, **values.pop("settings")})
+            settings = Settings(**{"image_noise": FIRST_IMAGE_NOISE, "labels": FIRST_LABELS, **values.pop("settings")})
             shards = [Shard(**shard) for shard in values.pop("shards")]
             manifest = Manifest(settings=settings, shards=shards, **values)
         except (KeyError, TypeError) as error:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hmeg.canvas import FIT, Canvas
+from hmeg.data.relation_records import from_records
+from hmeg.graph import Relation
 from hmeg.image_sets.contact_sheet import read_contact_sheet
 from hmeg.reports import Page
 
@@ -59,8 +61,9 @@ class Summary:
     def add(self, label: dict[str, Any]) -> None:
         """Count a sample, given its label."""
         self.samples += 1
-        self.symbols.update(label["symbols"])
-        self.relations.update(name for _, _, name in label["relations"])
+        relations = from_records(label["relations"])
+        self.symbols.update(_signs(label["symbols"], relations))
+        self.relations.update(relation.name for relation in relations)
         self.lengths[len(label["symbols"])] += 1
         if "ink" in label:  # labels of older versions have none
             self.ink[int(label["ink"] * _INK_STEPS)] += 1
@@ -117,6 +120,16 @@ def refusals(rejected: Iterator[dict[str, Any]]) -> dict[str, Reason]:
             text = text if len(text) <= _SHOWN_EXAMPLE else text[: _SHOWN_EXAMPLE - 3] + "..."
             of_reason.examples.append(f"{one['line']}: {text}")
     return dict(sorted(reasons.items(), key=lambda item: (item[0] == _OTHER_REASON, -item[1].count)))
+
+
+def _signs(labels: Sequence[str], relations: Sequence[Relation]) -> list[str]:
+    """The symbols of an expression, with fraction bars told from minus signs: both are the symbol ``-``."""
+    symbols = list(labels)
+    above = {relation.subject for relation in relations if relation.name == "Above"}
+    for relation in relations:
+        if relation.name == "Below" and relation.subject in above and symbols[relation.subject] == "-":
+            symbols[relation.subject] = "fraction bar"
+    return symbols
 
 
 def histogram(counts: Counter[int], scale: float = 1, unit: str = "") -> dict[str, int]:

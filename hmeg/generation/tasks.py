@@ -11,19 +11,22 @@ from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
+from hmeg.graph.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Task:
-    """One sample to be drawn: an expression, the index its noise is drawn from, its line in the input file if any."""
+    """One sample to be drawn: an expression, the index its noise is drawn from, its line in the input file and
+    the name that this line gives it, if any."""
 
     index: int
     graph: SymbolGraph
     line: int | None = None
+    name: str | None = None
 
 
 def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
-    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX of the 101 symbols, empty or too long."""
+    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX, empty or too long."""
     # a line of a file brings its end along, which is no part of the expression
     graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
     if not isinstance(graph, SymbolGraph):
@@ -35,6 +38,14 @@ def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
     if graph.boxes is not None and not np.isfinite(graph.boxes).all():
         raise ValueError("the expression has boxes that are not finite")
     return graph
+
+
+def check_symbols(graph: SymbolGraph, known: Vocabulary | None = None, who: str = "these weights") -> None:
+    """``ValueError`` that names the symbols which ``who``, knowing the vocabulary ``known``, cannot draw.
+
+    known  None: CROHME's 101 symbols, what all published weights know
+    """
+    (known or Vocabulary.crohme()).require(graph.symbols, who)
 
 
 def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:

@@ -150,9 +150,37 @@ def _from_objects(objects: list[_Record], relations: list[_Record], name: str | 
         rows[record.fields[0]] = row
     graph = _graph(
         [_label(record) for record in objects],
-        [Relation(_row_of(rows, r.fields[0], r), _row_of(rows, r.fields[1], r), _relation_name(r)) for r in relations],
+        _without_inherited(
+            [
+                Relation(_row_of(rows, r.fields[0], r), _row_of(rows, r.fields[1], r), _relation_name(r))
+                for r in relations
+            ]
+        ),
     )
     return LabelGraph(graph, tuple(rows), tuple(tuple(s for s in r.fields[3:] if s) for r in objects), name)
+
+
+def _without_inherited(relations: list[Relation]) -> list[Relation]:
+    """Relations without those that follow from others.
+
+    CROHME 2019 writes a relation such as Inside from a root to several members of the row in it. The member that the
+    same symbol holds likewise, and that stands before another one on the row, is that one's parent.
+    """
+    incoming: dict[int, dict[int, str]] = {}
+    for relation in relations:
+        incoming.setdefault(relation.object, {})[relation.subject] = relation.name
+    if all(len(holders) == 1 for holders in incoming.values()):
+        return relations
+
+    def follows(relation: Relation) -> bool:
+        others = incoming[relation.object]
+        return any(
+            name == "Right" and incoming.get(left, {}).get(relation.subject) == relation.name
+            for left, name in others.items()
+            if left != relation.subject
+        )
+
+    return [relation for relation in relations if not follows(relation)]
 
 
 def _from_strokes(nodes: list[_Record], edges: list[_Record], name: str | None) -> LabelGraph:

@@ -23,9 +23,9 @@ from defusedxml.ElementTree import fromstring
 
 from hmeg.quoting import quoted
 
-from . import vocabulary
+from .latex_macros import UNDER_MARKS
 from .symbol_graph import Relation, SymbolGraph
-from .symbol_names import labels_of_text
+from .symbol_names import label_of_name, labels_of_text
 
 XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
 
@@ -62,8 +62,8 @@ def read_mathml(source: Element | str | bytes) -> SymbolGraph:
 
     source  a ``math`` element (any element of Presentation MathML, namespace or not) or a document as text or bytes.
     Raises MathmlError (a ValueError) for XML that is not well-formed or declares entities, for elements that have no
-    counterpart in a symbol graph (tables, binomials, multiscripts), for symbols outside the vocabulary, and when
-    there is no symbol at all.
+    counterpart in a symbol graph (multiscripts, actions), for symbols outside the vocabulary, and when there is no
+    symbol at all.
     """
     element = source if isinstance(source, Element) else parse_xml(source)
     if local_name(element) != "math":
@@ -119,10 +119,17 @@ def labels_by_text(element: Element) -> list[str]:
     if tag in ("msqrt", "mroot"):
         return [r"\sqrt"]
     text = "".join(element.itertext())
+    font = _FONTS.get(element.get("mathvariant", ""))
+    if font is not None and (letter := label_of_name(f"{font}{{{text.strip()}}}")) is not None:
+        return [letter]
     try:
         return labels_of_text(text, names=tag not in ("mtext", "ms"))
     except ValueError as error:
         raise MathmlError(str(error), element) from None
+
+
+# Fonts whose letters are symbols of their own.
+_FONTS = {"double-struck": r"\mathbb", "script": r"\mathcal", "fraktur": r"\mathfrak"}
 
 
 class _Cursor:
@@ -135,7 +142,7 @@ class _Cursor:
         self.relation = relation
 
 
-_TRANSPARENT = frozenset(["math", "mrow", "mstyle", "mpadded", "merror", "semantics"])
+_TRANSPARENT = frozenset(["math", "mrow", "mstyle", "mpadded", "merror", "semantics", "mtd"])
 _TOKENS = frozenset(["mi", "mn", "mo", "mtext", "ms"])
 _INVISIBLE = frozenset(["mspace", "mphantom", "none", "maligngroup", "malignmark", "annotation", "annotation-xml"])
 # element -> relations of its children after the first
@@ -148,6 +155,27 @@ _SCRIPTS = {
     "munderover": ("Below", "Above"),
 }
 
+_ENCLOSURES = {"box": r"\square", "circle": r"\bigcirc"}
+# The characters of marks. None of them is one of CROHME's symbols, so its ink keeps its own reading.
+_MARKS_OVER = {
+    **dict.fromkeys("^\u02c6\u0302", r"\hat"),
+    **dict.fromkeys("~\u02dc\u0303", r"\tilde"),
+    **dict.fromkeys("\u00af\u203e\u0304\u0305\u2015_", r"\overline"),
+    **dict.fromkeys("\u20d7\u27f6", r"\overrightarrow"),
+    **dict.fromkeys("\u20d6", r"\overleftarrow"),
+    **dict.fromkeys("\u02d9\u0307", r"\dot"),
+    **dict.fromkeys("\u00a8\u0308", r"\ddot"),
+    "\u20db": r"\dddot",
+    **dict.fromkeys("\u02c7\u030c", r"\check"),
+    **dict.fromkeys("\u02d8\u0306", r"\breve"),
+    **dict.fromkeys("\u00b4\u0301", r"\acute"),
+    **dict.fromkeys("`\u0300", r"\grave"),
+    **dict.fromkeys("\u02da\u030a", r"\mathring"),
+    "\u23de": r"\overbrace",
+    **dict.fromkeys("\u23dc\u2312", r"\wideparen"),
+}
+_MARKS_UNDER = {**dict.fromkeys("_\u0332\u203e\u00af\u2015\u0331", r"\underline"), "\u23df": r"\underbrace"}
+
 
 def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = labels_by_text) -> MathmlLayout:
     """Walk a MathML tree; ``labels_of`` gives the labels of a token, mfrac, msqrt or mroot element.
@@ -159,10 +187,6 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
     steps: list[Callable[[], None]] = []
 
     def place(label: str, element: Element, cursor: _Cursor) -> int:
-        if not vocabulary.is_symbol(label):
-            raise MathmlError(
-                f"symbol {quoted(label)} is not one of the {len(vocabulary.SYMBOL_LABELS)} known symbols", element
-            )
         row = len(layout.leaves)
         layout.leaves.append(Leaf(label, element))
         if cursor.row is not None:
@@ -211,15 +235,14 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
         elif tag == "mfrac":
             _expect(element, children, 2)
             if element.get("linethickness", "").strip().rstrip("ptxemn%").strip() in ("0", "0.0"):
-                raise MathmlError("a fraction without a bar (binomial) has no symbol graph", element)
+                array([[children[0]], [children[1]]], element, cursor)
+                return
             bar = place_one(element, cursor)
             attached(children[1], bar, "Below", "denominator of a fraction")
             attached(children[0], bar, "Above", "numerator of a fraction")
         elif tag == "msqrt":
             sign = place_one(element, cursor)
-            inside = Element("mrow")
-            inside.extend(children)
-            attached(inside, sign, "Inside", "radicand of a root")
+            attached(_row_of(children), sign, "Inside", "radicand of a root")
         elif tag == "mroot":
             _expect(element, children, 2)
             sign = place_one(element, cursor)
@@ -231,11 +254,37 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
                 later(children[0], cursor)
                 return
             _expect(element, children, 1 + len(_SCRIPTS[tag]))
+            mark = _mark_of(tag, children)
+            if mark is not None:
+                row = place(mark, children[1], cursor)
+                attached(children[0], row, "Above" if mark in UNDER_MARKS else "Below", "what a mark stands at")
+                return
             scripts(element, children, cursor)
         elif tag == "mfenced":
             fenced(element, children, cursor)
+        elif tag == "mtable":
+            rows = [row for row in children if local_name(row) in ("mtr", "mlabeledtr")]
+            array([[cell for cell in row if local_name(cell) == "mtd"] for row in rows], element, cursor)
+        elif tag == "menclose" and element.get("notation", "").split() in (["box"], ["circle"]):
+            frame = place(_ENCLOSURES[element.get("notation", "").strip()], element, cursor)
+            attached(_row_of(children), frame, "Inside", None)
         else:
             raise MathmlError(f"element {tag} has no counterpart in a symbol graph", element)
+
+    def array(rows: list[list[Element]], element: Element, cursor: _Cursor) -> None:
+        """Cells of an array, its rows under each other; one row is no array but what stands in it."""
+        if len(rows) < 2:
+            for cell in reversed([cell for row in rows for cell in row]):
+                later(cell, cursor)
+            return
+        first, at = -1, cursor
+        for cells in rows:
+            if first >= 0:
+                at = _Cursor(first, "Below")
+            placed = [(place("&", element, at), cell) for cell in cells or [Element("mtd")]]
+            first = placed[0][0]
+            for row, cell in reversed(placed):
+                attached(cell, row, "Inside", None)
 
     def scripts(element: Element, children: list[Element], cursor: _Cursor) -> None:
         relations = _SCRIPTS[local_name(element)]
@@ -276,6 +325,21 @@ def read_layout(root: Element, labels_of: Callable[[Element], list[str]] = label
     if not layout.leaves:
         raise MathmlError("the expression has no symbols", root)
     return layout
+
+
+def _row_of(children: list[Element]) -> Element:
+    row = Element("mrow")
+    row.extend(children)
+    return row
+
+
+def _mark_of(tag: str, children: list[Element]) -> str | None:
+    """The mark that ``mover`` or ``munder`` puts at its base, or None where its script is a row of its own."""
+    script = children[1]
+    if tag not in ("mover", "munder") or local_name(script) not in _TOKENS:
+        return None
+    text = "".join(script.itertext()).strip()
+    return (_MARKS_OVER if tag == "mover" else _MARKS_UNDER).get(text)
 
 
 def _operator(text: str) -> Element:

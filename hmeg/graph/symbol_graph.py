@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hmeg.quoting import quoted
+
 from . import vocabulary
+
+
+@functools.cache
+def _may_be_a_name(label: str) -> bool:
+    """One character, or a macro: what LaTeX takes for one sign."""
+    if len(label) == 1:
+        return label.isprintable() and not label.isspace()
+    return len(label) > 1 and label[0] == "\\" and label.isprintable() and not any(c in " ,\u3000" for c in label)
 
 
 @dataclass(frozen=True)
@@ -22,11 +33,12 @@ class Relation:
 class SymbolGraph:
     """One expression: symbols and the forward relations between them (a tree in CROHME's conventions).
 
-    symbols    labels of the 101-symbol vocabulary, e.g. ``("x", "2")``
+    symbols    names of symbols, e.g. ``("x", "2")``; ids come with the vocabulary of the weights that draw them
     relations  forward relations by row numbers into ``symbols``
     boxes      optional (V, 4) float array: x0, y0, x1, y1 in [0, 1] of the image, y down
     latex      the LaTeX it came from, when known
-    Raises ValueError for a label or relation outside the vocabulary and for rows out of range.
+    Raises ValueError for a name that none can be (neither a character nor a macro), for a relation outside the six, for
+    rows out of range.
     """
 
     symbols: tuple[str, ...]
@@ -36,7 +48,8 @@ class SymbolGraph:
 
     def __post_init__(self) -> None:
         for label in self.symbols:
-            vocabulary.symbol_id(label)
+            if not _may_be_a_name(label):
+                raise ValueError(f"{quoted(label)} is no name of a symbol")
         pairs = set()
         for relation in self.relations:
             vocabulary.relation_type(relation.name)
@@ -59,9 +72,13 @@ class SymbolGraph:
         """The same graph with other boxes."""
         return replace(self, boxes=boxes)
 
-    def symbol_ids(self) -> np.ndarray:
-        """(V,) int64 class ids, 1..101."""
-        return np.array([vocabulary.symbol_id(s) for s in self.symbols], dtype=np.int64)
+    def symbol_ids(self, known: vocabulary.Vocabulary | None = None) -> np.ndarray:
+        """(V,) int64 class ids, from 1, in the vocabulary ``known`` (None: CROHME's 101 symbols).
+
+        ``ValueError`` for a symbol outside it.
+        """
+        known = known or vocabulary.Vocabulary.crohme()
+        return np.array([known.id_of(s) for s in self.symbols], dtype=np.int64)
 
     def edge_type_matrix(self) -> np.ndarray:
         """(V, V) int64: edge type from row (subject) to column (object); inverses filled in, 0 elsewhere."""

@@ -19,11 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hmeg import files
+from hmeg.graph import SymbolGraph
 
 from . import encoding
 from .format import Format, digest_of
 from .sample import Sample
-from .tokens import can_dictionary, caption
+from .tokens import can_dictionary, caption, check_caption
 
 DICTIONARY = "words_dict.txt"
 _OWN = re.compile(r"\d{6,20}\.(images|labels)(\.part)?")
@@ -48,6 +49,10 @@ class CanFormat(Format):
 
     def image_name(self, index: int) -> str:
         return f"{index:06d}"
+
+    @staticmethod
+    def check(graph: SymbolGraph) -> None:
+        check_caption(graph)
 
     def begin(self, number: int) -> None:
         self._images, self._labels = self._files(number)

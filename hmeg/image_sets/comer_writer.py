@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from hmeg import files
+from hmeg.graph import SymbolGraph
 
 from . import encoding
 from .format import Format, digest_of
 from .sample import Sample
-from .tokens import TOKENS, caption
+from .tokens import TOKENS, caption, check_caption
 
 ARCHIVE, DICTIONARY = "data.zip", "dictionary.txt"
 _OWN = re.compile(r"(\d{6,20}|data)\.zip(\.part)?")
@@ -39,6 +40,10 @@ class ComerFormat(Format):
 
     def image_name(self, index: int) -> str:
         return f"{index:06d}"
+
+    @staticmethod
+    def check(graph: SymbolGraph) -> None:
+        check_caption(graph)
 
     def begin(self, number: int) -> None:
         self._path = self._shard(number)

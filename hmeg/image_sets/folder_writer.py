@@ -1,11 +1,13 @@
-"""A folder of PNG files, named by the samples' indices."""
+"""A folder of PNG files, named by the samples' indices, with what Hugging Face's ``imagefolder`` reads."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,20 @@ from hmeg import files
 from hmeg.files import PART
 
 from . import encoding
+from .folder_reader import LABELS
 from .format import Format
 from .sample import Sample
 
 _OWN = re.compile(r"\d{6,20}\.png(\.part)?")
+METADATA = "metadata.jsonl"
 
 
 class FolderFormat(Format):
-    """Images appear one by one, each whole. A shard's digest is that of its images' bytes, one after the other."""
+    """Images appear one by one, each whole. A shard's digest is that of its images' bytes, one after the other.
+
+    When the run is finished, ``metadata.jsonl`` repeats the labels with ``file_name`` in place of ``image``: by that
+    name ``imagefolder`` finds images and labels, and leaves the contact sheet alone.
+    """
 
     default_shard = 256
     keeps_unfinished = True
@@ -49,8 +57,23 @@ class FolderFormat(Format):
     def abandon(self) -> None:
         """Nothing is dropped: every image that is there is whole and has its label."""
 
+    def assemble(self, shards: list[int]) -> list[Path]:
+        metadata = self.folder / METADATA
+        files.write_atomically(metadata, self._write_metadata)
+        return [metadata]
+
+    def _write_metadata(self, path: Path) -> None:
+        with (self.folder / LABELS).open("rb") as labels, path.open("wb") as metadata:
+            for line in labels:
+                label = json.loads(line)
+                metadata.write((json.dumps({"file_name": label.pop("image"), **label}) + "\n").encode())
+
     def count(self) -> int:
-        return sum(1 for entry in os.scandir(self.folder) if self.is_own(entry.name) and not entry.name.endswith(PART))
+        return sum(1 for entry in os.scandir(self.folder) if _OWN.fullmatch(entry.name) and not _is_part(entry.name))
 
     def is_own(self, name: str) -> bool:
-        return _OWN.fullmatch(name) is not None
+        return name.removesuffix(PART) == METADATA or _OWN.fullmatch(name) is not None
+
+
+def _is_part(name: str) -> bool:
+    return name.endswith(PART)

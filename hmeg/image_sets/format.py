@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hmeg.graph import SymbolGraph
+
 from .sample import Sample
 
 
@@ -39,6 +41,10 @@ class Format(ABC):
     @abstractmethod
     def image_name(self, index: int) -> str:
         """What a sample's image is called in its label."""
+
+    @staticmethod  # noqa: B027 - most forms write any graph
+    def check(graph: SymbolGraph) -> None:
+        """``ValueError``, saying why, for an expression that this form of output has no label for."""
 
     @abstractmethod
     def begin(self, number: int) -> None:

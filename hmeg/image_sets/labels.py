@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hmeg.graph import Relation, SymbolGraph
+from hmeg.data.relation_records import from_records
+from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
 
@@ -135,11 +136,11 @@ class Record(Label):
         return self._graph_of(record, self._size()) if _has_boxes(record) else None
 
     def _graph_of(self, record: dict[str, Any], size: tuple[int, int]) -> SymbolGraph:
-        symbols, relations = record["symbols"], record.get("relations")
-        if not _is_texts(symbols) or not isinstance(relations, list):
-            raise ValueError(f"{self.place}: 'symbols' must be a list of texts, 'relations' a list")
+        symbols = record["symbols"]
+        if not _is_texts(symbols):
+            raise ValueError(f"{self.place}: 'symbols' must be a list of texts")
         try:
-            edges = tuple(Relation(int(s), int(o), str(name)) for s, o, name in relations)
+            edges = from_records(record.get("relations"))
             boxes = np.asarray(record["boxes"], dtype=np.float64) / (*size, *size)
             if not np.isfinite(boxes).all():
                 raise ValueError("a box that is not finite")

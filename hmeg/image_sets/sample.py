@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hmeg.data.relation_records import to_records
 from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.label_graph import write_symlg
@@ -29,6 +31,7 @@ class Sample:
     seed, index  what its noise was drawn from
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
+    name     what that line calls it, in a line `name<TAB>latex`
     x_height  how high letters like x of the main row are, in pixels of the image as drawn
              (:func:`hmeg.canvas.x_height`)
     augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
@@ -44,6 +47,7 @@ class Sample:
     index: int
     weights: str
     line: int | None = None
+    name: str | None = None
     augment: list[dict[str, Any]] | None = None
     x_height: float | None = None
 
@@ -86,7 +90,11 @@ class Sample:
             return None
 
     def label(self) -> dict[str, Any]:
-        """Everything but the image as an object for JSON."""
+        """Everything but the image as an object for JSON. Every key has values of one type, whatever the sample.
+
+        Readers of tables need that: so relations are objects, the seed, which may have 64 bits, and what --augment
+        drew, different for each operation, are text.
+        """
         label: dict[str, Any] = {
             "width": self.shape[0],
             "height": self.shape[1],
@@ -94,10 +102,10 @@ class Sample:
             "tokens": self.tokens,
             "symbols": list(self.graph.symbols),
             "boxes": self.boxes.tolist(),
-            "relations": [[r.subject, r.object, r.name] for r in self.graph.relations],
+            "relations": to_records(self.graph.relations),
             "symlg": self.symlg,
             "ink": self.ink,
-            "seed": self.seed,
+            "seed": str(self.seed),
             "index": self.index,
             "weights": self.weights,
         }
@@ -105,6 +113,8 @@ class Sample:
             label["x_height"] = self.x_height
         if self.line is not None:
             label["line"] = self.line
+        if self.name is not None:
+            label["name"] = self.name
         if self.augment is not None:
-            label["augment"] = self.augment
+            label["augment"] = json.dumps(self.augment)
         return label

@@ -1,12 +1,18 @@
-"""WebDataset shards: tar files whose members are grouped by the name before the dot."""
+"""WebDataset shards: tar files whose members are grouped by the name before the first dot.
+
+What comes behind it is the member's suffix: ``a.png`` is the image of sample a, ``a.v1.png`` too if it is the only one.
+"""
 
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from hmeg.quoting import quoted
 
 from .image_files import SUFFIXES, Piece, decode, sample_and_suffix, size_of
 from .image_set import Entry, ImageSet
@@ -24,7 +30,7 @@ def open_shards(source: Path, shards: list[Path]) -> ImageSet:
 def _entries(shard: Path, prefix: str) -> list[Entry]:
     entries = []
     for sample, members in _samples(shard).items():
-        suffix = next((suffix for suffix in SUFFIXES if suffix in members), None)
+        suffix = _suffix(shard, sample, members, SUFFIXES)
         if suffix is None:
             if ".json" in members:
                 raise ValueError(f"{shard}: {sample}.json has no image beside it")
@@ -33,6 +39,27 @@ def _entries(shard: Path, prefix: str) -> list[Entry]:
         label = _label(shard, sample, members, image, place)
         entries.append(Entry(prefix + sample, partial(_read, image, place), label, image.read))
     return entries
+
+
+def _suffix(shard: Path, sample: str, members: Iterable[str], kinds: Sequence[str]) -> str | None:
+    """Suffix of the member of one of ``kinds``; a longer one, ``.v1.png``, where none has just that."""
+    plain = next((kind for kind in kinds if kind in members), None)
+    longer = [suffix for suffix in members if suffix.endswith(tuple(kinds))]
+    if plain is not None or not longer:
+        return plain
+    if len(longer) > 1:
+        names = " and ".join(quoted(sample + suffix) for suffix in longer[:2])
+        better = (sample + longer[0]).rpartition(".")
+        raise ValueError(
+            f"{shard}: {names} are two of one kind in one sample: in WebDataset a sample's name ends at the first dot; "
+            f"write other characters for the dots before the last one, as in {quoted(_undotted(*better))}"
+        )
+    return longer[0]
+
+
+def _undotted(stem: str, dot: str, suffix: str) -> str:
+    folder, slash, base = stem.rpartition("/")
+    return folder + slash + base.replace(".", "_") + dot + suffix
 
 
 def _samples(shard: Path) -> dict[str, dict[str, Piece]]:
@@ -44,6 +71,8 @@ def _samples(shard: Path) -> dict[str, dict[str, Piece]]:
                 if not member.isreg():
                     continue
                 sample, suffix = sample_and_suffix(member.name)
+                if not sample or sample.endswith("/"):  # hidden files, such as the companions that macOS adds
+                    continue
                 members = samples.setdefault(sample, {})
                 if suffix.lower() in members:
                     raise ValueError(f"{member.name} is in it twice")
@@ -59,16 +88,16 @@ def _samples(shard: Path) -> dict[str, dict[str, Piece]]:
 
 
 def _label(shard: Path, sample: str, members: dict[str, Piece], image: Piece, image_place: str) -> Label:
-    if (text := members.get(".json")) is not None:
-        place = f"{shard}/{sample}.json"
+    if (described := _suffix(shard, sample, members, (".json",))) is not None:
+        text, place = members[described], f"{shard}/{sample}{described}"
         return Record(json_object(text.read(), place), text, place, partial(_size, image, image_place))
     lacks = f"{image_place} lacks its .json with tokens"
-    if ".txt" not in members:
+    if (typed := _suffix(shard, sample, members, (".txt",))) is None:
         return WithoutTokens(lacks)
     try:
-        return WithoutTokens(lacks, members[".txt"].read().decode("utf-8"))
+        return WithoutTokens(lacks, members[typed].read().decode("utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(f"{shard}/{sample}.txt: not UTF-8 text") from None
+        raise ValueError(f"{shard}/{sample}{typed}: not UTF-8 text") from None
 
 
 def _read(image: Piece, place: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The networks as torch modules. No kernel code here: heavy operators go through :mod:`hmeg.ops`."""
 
 from .config import BASE, SMALL, ModelConfig
+from .config_parts import GlyphConfig, ImageConfig, LayoutConfig
 from .discriminators import LayoutDiscriminator, ObjectDiscriminator, PatchDiscriminator
 from .hmeg import HMEG
 from .image_model import ImageModel, ImageOutput
@@ -10,8 +11,11 @@ __all__ = [
     "BASE",
     "HMEG",
     "SMALL",
+    "GlyphConfig",
+    "ImageConfig",
     "ImageModel",
     "ImageOutput",
+    "LayoutConfig",
     "LayoutDiscriminator",
     "LayoutGenerator",
     "ModelConfig",

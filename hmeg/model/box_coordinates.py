@@ -1,7 +1,7 @@
 """Layout channels that tell every pixel where in its box it lies (our own extension of the published model).
 
 The published layout says which symbol a pixel belongs to, but where in the symbol only through what convolutions can
-infer from the mask's edges. Narrow decoders cannot, so ``ModelConfig.box_coordinates`` adds five channels.
+infer from the mask's edges. Narrow decoders cannot, so ``config.image.box_coordinates`` adds five channels.
 With m_v the fixed soft mask of symbol v (``ops.box_soft_mask``: exactly zero outside the box, so that coordinates stay
 in [-1.25, 1.25]), X and Y as everywhere (j / (W - 1), i / (H - 1)), w and h the sides of its box:
 

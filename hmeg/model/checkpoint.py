@@ -21,9 +21,6 @@ from .hmeg import HMEG
 FORMAT = "hmeg-weights-1"
 ID_LENGTH = 12
 _RESERVED = ("format", "config", "digest")
-# Fields that configurations did not have from the start: left out of digests at the value that means what was before,
-# so that older files keep theirs.
-_CAME_LATER = {"glyph_hooks": False, "glyph_fit": False, "layout_shared_noise": 0}
 
 
 def save_weights(
@@ -124,9 +121,7 @@ def _file_digest(weights_digest: str, metadata: Mapping[str, str]) -> str:
 
 
 def _digest(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
-    described = json.loads(config.to_json())
-    described = {k: v for k, v in described.items() if k not in _CAME_LATER or v != _CAME_LATER[k]}
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(config.identity(), sort_keys=True).encode())
     for key, value in sorted(state.items()):
         digest.update(f"{key} {tuple(value.shape)} {value.dtype} ".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -1,134 +1,90 @@
-"""The sizes of one pipeline: layout generator, image model and decoder."""
+"""The sizes of one pipeline, and how files hold them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
-_LARGEST_SIZE = 1 << 16  # keeps a corrupt or hostile configuration from asking for absurd networks
-_LARGEST_DEPTH = 64
+from .config_parts import PARTS, GlyphConfig, ImageConfig, LayoutConfig
+
+_VERSION = 2  # of the JSON form; 1, without a number, had all fields side by side
+# Names of version 1 -> part and field. Its files, runs and ids of weights live on: no entry ever changes.
+_VERSION_1 = {
+    "image_size": ("image", "size"),
+    "image_channels": ("image", "channels"),
+    "embedding_dim": ("image", "embedding_dim"),
+    "gconv_dim": ("image", "gconv_dim"),
+    "gconv_hidden_dim": ("image", "gconv_hidden_dim"),
+    "gconv_num_layers": ("image", "gconv_num_layers"),
+    "refinement_dims": ("image", "refinement_dims"),
+    "layout_noise_dim": ("image", "noise_dim"),
+    "mask_hidden_dim": ("image", "mask_hidden_dim"),
+    "mask_size": ("image", "mask_size"),
+    "box_coordinates": ("image", "box_coordinates"),
+    "symbol_channels": ("image", "symbol_channels"),
+    "glyph_channels": ("glyph", "channels"),
+    "glyph_size": ("glyph", "size"),
+    "glyph_modes": ("glyph", "modes"),
+    "glyph_hooks": ("glyph", "hooks"),
+    "glyph_fit": ("glyph", "fit"),
+    "layout_embedding_dim": ("layout", "embedding_dim"),
+    "layout_hidden_dim": ("layout", "hidden_dim"),
+    "layout_num_layers": ("layout", "num_layers"),
+    "box_noise_dim": ("layout", "noise_dim"),
+    "layout_shared_noise": ("layout", "shared_noise"),
+    "layout_prior": ("layout", "prior"),
+    "layout_kaiming_init": ("layout", "kaiming_init"),
+}
+# Those that version 1 did not have from the start: identities leave them out at their defaults.
+_CAME_LATER = ("glyph_hooks", "glyph_fit", "layout_shared_noise")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes of :class:`hmeg.model.HMEG`; the defaults are the published ones.
 
-    name                  how the configuration is called in files and on the command line
-    image_size            side of the largest image; smaller ones have half and a quarter of it
-    image_channels        channels of an image (3 published, 1 for grey)
-    embedding_dim         symbol and relation embeddings of the image model
-    gconv_dim             node vectors after each of its graph convolutions
-    gconv_hidden_dim      hidden width of its perceptrons
-    gconv_num_layers      number of its graph convolutions
-    refinement_dims       channels of each decoder stage; every stage doubles the resolution
-    layout_noise_dim      noise channels appended to the layout
-    mask_hidden_dim       hidden channels of the mask refiner
-    mask_size             side of the soft masks and the first layout, a quarter of ``image_size``
-    box_coordinates       five more layout channels that say where in its box a pixel lies
-                          (:mod:`hmeg.model.box_coordinates`; not part of the published model)
-    symbol_channels       layout channels that hold a learned embedding of the symbol itself under its box's fixed mask,
-                          needs ``box_coordinates`` (our own extension as well: glyphs are learned much sooner when the
-                          symbol need not travel through the graph convolutions first)
-    glyph_channels        layout channels that hold a learned picture of every symbol, ``glyph_size`` cells wide and
-                          high, stretched into its box (:mod:`hmeg.model.glyphs`; our own extension too); there are
-                          ``glyph_modes`` of every symbol, the ways in which it is written
-    glyph_hooks           the picture of a root is not stretched evenly: its hook keeps its proportions, only its bar
-                          becomes longer (:func:`hmeg.model.glyphs.hook_shares`)
-    glyph_fit             which of its pictures a symbol gets goes by width and height of its box, not by size alone
-    layout_embedding_dim  embeddings and node vectors of the layout generator
-    layout_hidden_dim     hidden width of its perceptrons
-    layout_num_layers     number of its graph convolutions
-    box_noise_dim         noise numbers per symbol it takes
-    layout_shared_noise   so many of them, the last ones, it reads from an expression's first symbol for all of its
-                          symbols: what is one writer's about a whole line (our own extension)
-    layout_prior          the layout generator corrects the boxes of a rule-based typesetter instead of making boxes
-                          from nothing (:mod:`hmeg.graph.typeset`; our own extension)
-    layout_kaiming_init   initialise it to keep signals alive through more layers than the published five, instead of
-                          as published (:func:`hmeg.model.triple_conv.init_linear_kaiming`); read by training only
+    name    how the configuration is called in files and on the command line
+    layout  of the layout generator
+    image   of the image model
+    glyph   of the image model's learned pictures of symbols
 
-    Raises ValueError, naming the field, for sizes that do not fit together.
+    Raises ValueError, naming the field, for what is no configuration.
     """
 
     name: str = "base"
-    image_size: int = 256
-    image_channels: int = 3
-    embedding_dim: int = 128
-    gconv_dim: int = 128
-    gconv_hidden_dim: int = 512
-    gconv_num_layers: int = 5
-    refinement_dims: tuple[int, ...] = (1024, 512, 256, 128, 64)
-    layout_noise_dim: int = 32
-    mask_hidden_dim: int = 64
-    mask_size: int = 64
-    box_coordinates: bool = False
-    symbol_channels: int = 0
-    glyph_channels: int = 0
-    glyph_size: int = 24
-    glyph_modes: int = 1
-    glyph_hooks: bool = False
-    glyph_fit: bool = False
-    layout_embedding_dim: int = 128
-    layout_hidden_dim: int = 512
-    layout_num_layers: int = 5
-    box_noise_dim: int = 64
-    layout_shared_noise: int = 0
-    layout_prior: bool = False
-    layout_kaiming_init: bool = False
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    glyph: GlyphConfig = field(default_factory=GlyphConfig)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "refinement_dims", tuple(self.refinement_dims))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "name":
-                if not isinstance(value, str) or not value:
-                    raise ValueError(f"configuration field name must be a non-empty string, got {value!r}")
-            elif field.name in ("box_coordinates", "glyph_hooks", "glyph_fit", "layout_prior", "layout_kaiming_init"):
-                if not isinstance(value, bool):
-                    raise ValueError(f"configuration field {field.name} must be true or false, got {value!r}")
-            else:
-                largest = _LARGEST_DEPTH if field.name.endswith("num_layers") else _LARGEST_SIZE
-                smallest = 0 if field.name in ("symbol_channels", "glyph_channels", "layout_shared_noise") else 1
-                for size in value if field.name == "refinement_dims" else (value,):
-                    # bool is an int in Python, but no size
-                    if type(size) is not int or not smallest <= size <= largest:
-                        allowed = f"{smallest}..{largest}"
-                        raise ValueError(f"configuration field {field.name} must be in {allowed}, got {value!r}")
-        if self.symbol_channels and not self.box_coordinates:
-            raise ValueError("configuration field symbol_channels needs box_coordinates")
-        if self.layout_shared_noise > self.box_noise_dim:
-            raise ValueError(
-                f"configuration field layout_shared_noise {self.layout_shared_noise} is more than box_noise_dim "
-                f"{self.box_noise_dim}, of which it is a part"
-            )
-        if self.glyph_hooks and self.glyph_size % 2:
-            raise ValueError(f"configuration field glyph_hooks needs an even glyph_size, got {self.glyph_size}")
-        stages = len(self.refinement_dims)
-        if not 3 <= stages <= 16:
-            raise ValueError(f"refinement_dims needs 3 to 16 stages, got {stages}")
-        if self.image_size % 2 ** (stages - 1):
-            raise ValueError(f"image_size {self.image_size} cannot be halved {stages - 1} times")
-        if self.mask_size * 4 != self.image_size:
-            raise ValueError(f"mask_size must be a quarter of image_size {self.image_size}, got {self.mask_size}")
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"configuration field name must be a non-empty string, got {self.name!r}")
+        for kind in PARTS:
+            if not isinstance(getattr(self, kind.part), kind):
+                raise ValueError(f"configuration field {kind.part} must be of type {kind.__name__}")
 
     @property
     def resolutions(self) -> tuple[int, int, int]:
         """Sides of the three images, ascending."""
-        return self.image_size // 4, self.image_size // 2, self.image_size
+        return self.image.resolutions
 
     @property
     def layout_channels(self) -> int:
         """Channels of the layout, noise not counted."""
-        return self.gconv_dim + self.symbol_channels + self.glyph_channels + (5 if self.box_coordinates else 0)
+        image = self.image
+        return image.gconv_dim + image.symbol_channels + self.glyph.channels + (5 if image.box_coordinates else 0)
+
+    def changed(self, name: str | None = None, **parts: Mapping[str, Any]) -> ModelConfig:
+        """This configuration with other values: ``config.changed(image={"channels": 3}, glyph={"size": 32})``."""
+        changes = {part: replace(getattr(self, part), **values) for part, values in parts.items()}
+        return replace(self, name=self.name if name is None else name, **changes)
 
     def with_layout_of(self, other: ModelConfig) -> ModelConfig:
         """This configuration with the layout generator of ``other``."""
-        of_layouts = {
-            field.name: getattr(other, field.name)
-            for field in fields(self)
-            if field.name.startswith(("layout_", "box_noise_")) and field.name != "layout_noise_dim"
-        }
-        return replace(self, **of_layouts)
+        return replace(self, layout=other.layout)
 
     @staticmethod
     def named(name: str) -> ModelConfig:
@@ -139,24 +95,83 @@ class ModelConfig:
         raise ValueError(f"no model configuration {name!r}; there are {BASE.name!r} and {SMALL.name!r}")
 
     def to_json(self) -> str:
-        """All fields as a JSON object."""
-        return json.dumps(asdict(self))
+        """A JSON object: ``{"version": 2, "name": "base", "layout": {...}, "image": {...}, "glyph": {...}}``."""
+        return json.dumps({"version": _VERSION, **asdict(self)})
 
     @staticmethod
     def from_json(text: str) -> ModelConfig:
-        """Inverse of :meth:`to_json`; ``ValueError`` for anything else. Fields left out take their defaults."""
+        """Inverse of :meth:`to_json`; ``ValueError`` for anything else. Fields left out take their defaults.
+
+        Reads version 1 too, which had no number and no parts.
+        """
         try:
             values: Any = json.loads(text)
         except ValueError as error:
             raise ValueError(f"model configuration is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise ValueError("model configuration must be a JSON object")
-        unknown = sorted(set(values) - {field.name for field in fields(ModelConfig)})
+        version = values.pop("version", 1)
+        if version == 1:
+            values = _nested(values)
+        elif version != _VERSION:
+            raise ValueError(
+                f"model configuration is of version {version!r}, of another hmeg; this one reads 1 to {_VERSION}"
+            )
+        unknown = sorted(values.keys() - {"name", *(kind.part for kind in PARTS)})
+        made: dict[str, Any] = {"name": values["name"]} if "name" in values else {}
+        for kind in PARTS:
+            of_part = values.get(kind.part, {})
+            if not isinstance(of_part, dict):
+                raise ValueError(f"configuration field {kind.part} must be a JSON object, got {of_part!r}")
+            unknown += [
+                f"{kind.part}.{name}" for name in sorted(of_part.keys() - {entry.name for entry in fields(kind)})
+            ]
+            if not unknown:
+                made[kind.part] = kind(**of_part)
         if unknown:
             raise ValueError(f"model configuration has unknown fields: {', '.join(unknown)}")
-        if not isinstance(values.get("refinement_dims", []), list):
-            raise ValueError("configuration field refinement_dims must be a list of channels")
-        return ModelConfig(**values)
+        return ModelConfig(**made)
+
+    def identity(self) -> dict[str, Any]:
+        """What ids of weights depend on: a name for each field, that of version 1 where it had one.
+
+        A field that came later, to version 1 or after it, is left out at its default, which has to mean what was before
+        there was a field: so weights keep their ids.
+        """
+        in_version_1 = {place: name for name, place in _VERSION_1.items()}
+        found: dict[str, Any] = {"name": self.name}
+        for kind in PARTS:
+            for entry in fields(kind):
+                value = getattr(getattr(self, kind.part), entry.name)
+                name = in_version_1.get((kind.part, entry.name))
+                if (name is None or name in _CAME_LATER) and value == entry.default:
+                    continue
+                found[name or f"{kind.part}.{entry.name}"] = value
+        return found
+
+    if not TYPE_CHECKING:  # to mypy such names are errors
+
+        def __getattr__(self, name: str) -> Any:
+            """Fields by their names in version 1, for programs written before there were parts."""
+            if name not in _VERSION_1:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            part, entry = _VERSION_1[name]
+            warnings.warn(f"config.{name} is config.{part}.{entry} now", DeprecationWarning, stacklevel=2)
+            return getattr(getattr(self, part), entry)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of version 1 by part; unknown ones stay where they are."""
+    found: dict[str, Any] = {kind.part: {} for kind in PARTS}
+    for name, value in values.items():
+        if name in _VERSION_1:
+            part, entry = _VERSION_1[name]
+            found[part][entry] = value
+        elif name in found:
+            raise ValueError(f"model configuration has parts, but no version: {name}")
+        else:
+            found[name] = value
+    return found
 
 
 BASE = ModelConfig()
@@ -166,24 +181,30 @@ BASE = ModelConfig()
 # features and the smaller image the last stage then reads 64, a multiple of what CPU convolutions work in.
 SMALL = ModelConfig(
     name="small",
-    image_channels=1,
-    embedding_dim=32,
-    gconv_dim=8,
-    gconv_hidden_dim=128,
-    refinement_dims=(256, 128, 64, 32, 16),
-    layout_noise_dim=2,
-    mask_hidden_dim=16,
-    box_coordinates=True,
-    symbol_channels=15,
-    glyph_channels=1,
-    glyph_size=32,
-    glyph_modes=16,
-    glyph_hooks=True,
-    glyph_fit=True,
-    layout_embedding_dim=64,
-    layout_hidden_dim=128,
-    layout_num_layers=4,
-    layout_shared_noise=32,
-    layout_prior=True,
-    layout_kaiming_init=True,
+    layout=LayoutConfig(
+        embedding_dim=64,
+        hidden_dim=128,
+        num_layers=4,
+        shared_noise=32,
+        prior=True,
+        kaiming_init=True,
+    ),
+    image=ImageConfig(
+        channels=1,
+        embedding_dim=32,
+        gconv_dim=8,
+        gconv_hidden_dim=128,
+        refinement_dims=(256, 128, 64, 32, 16),
+        noise_dim=2,
+        mask_hidden_dim=16,
+        box_coordinates=True,
+        symbol_channels=15,
+    ),
+    glyph=GlyphConfig(
+        channels=1,
+        size=32,
+        modes=16,
+        hooks=True,
+        fit=True,
+    ),
 )

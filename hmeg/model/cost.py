@@ -13,9 +13,9 @@ def multiply_adds(config: ModelConfig) -> dict[str, int]:
     """Multiply-adds of one image: ``upsampler`` (layout 64 -> 256) and ``decoder``. Computes and allocates nothing."""
     with torch.device("meta"):
         model = ImageModel(config).eval()
-        low = torch.empty(1, config.gconv_dim, config.mask_size, config.mask_size)
-        channels = config.layout_channels + config.layout_noise_dim
-        layout = torch.empty(1, channels, config.image_size, config.image_size)
+        low = torch.empty(1, config.image.gconv_dim, config.image.mask_size, config.image.mask_size)
+        channels = config.layout_channels + config.image.noise_dim
+        layout = torch.empty(1, channels, config.image.size, config.image.size)
         counts = {}
         with torch.no_grad():
             with FlopCounterMode(display=False) as counter:

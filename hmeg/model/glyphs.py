@@ -3,7 +3,7 @@
 The published fixed soft mask is an 8 x 8 image of ones stretched over the box, bilinearly, with zeros around it. Here
 that image is a learned one, with several channels, and every symbol class has several of them (modes: the ways in
 which people write a symbol). The narrow decoder starts from a glyph instead of having to draw one from a class
-embedding, and writers differ by the modes they use. ``ModelConfig.glyph_channels`` turns it on.
+embedding, and writers differ by the modes they use. ``config.glyph.channels`` turns it on.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class GraphBatch:
     def from_graphs(cls, graphs: Sequence[SymbolGraph], typeset: bool = False) -> GraphBatch:
         """Batch of complete graphs. Boxes are kept when every graph has them. ``ValueError`` if a graph is empty.
 
-        typeset  also compute ``typeset_boxes``, for models that start from them (``ModelConfig.layout_prior``)
+        typeset  also compute ``typeset_boxes``, for models that start from them (``config.layout.prior``)
         """
         for i, g in enumerate(graphs):
             if not len(g):

@@ -15,7 +15,7 @@ from .layout import LayoutGenerator
 class HMEG(nn.Module):
     """Layout generator and image model under one roof.
 
-    forward(graph, box_noise (V, box_noise_dim), image_noise (N, layout_noise_dim, 256, 256), resolutions=None)
+    forward(graph, box_noise (V, layout.noise_dim), image_noise (N, image.noise_dim, 256, 256), resolutions=None)
     -> boxes (V, 4), :class:`hmeg.model.image_model.ImageOutput` made from those boxes.
 
     All randomness comes in as noise: same inputs, same outputs. ``metadata`` and ``weights_id`` are filled in by

@@ -28,7 +28,7 @@ from .windows import Windows
 class ImageOutput:
     """What :class:`ImageModel` computes.
 
-    images           resolution -> (N, image_channels, r, r), no final nonlinearity; trained towards [0, 1]
+    images           resolution -> (N, image.channels, r, r), no final nonlinearity; trained towards [0, 1]
     predicted_boxes  (V, 4) the model's own boxes, also when boxes were given
     masks            (V, 1, 64, 64) soft masks of the boxes used, in training mode or when asked for, else None
     layout           (N, layout_channels, 256, 256), noise not appended
@@ -48,14 +48,14 @@ class ImageModel(nn.Module):
     forward(graph, noise, boxes=None, resolutions=None, ...) -> :class:`ImageOutput`
 
     graph            expressions; ``graph.boxes`` is not read
-    noise            (N, layout_noise_dim, 256, 256) standard normal
+    noise            (N, image.noise_dim, 256, 256) standard normal
     boxes            (V, 4) in [0, 1]; None uses the model's own predictions
     resolutions      which images to make, some of ``config.resolutions`` (default: all three)
     relation_scores  whether to compute the auxiliary scores as well (their published loss weight is 0)
     glyph_modes      (V,) int64: how each symbol is written, see :meth:`choose_glyphs`; None: the most frequent way.
-                     Read only where ``config.glyph_channels`` is set
-    glyph_ink        (V, glyph_size, glyph_size) in [0, 1]: pictures to draw from instead of the learned ones' first
-                     channel, for training; with ``config.glyph_channels`` only
+                     Read only where ``config.glyph.channels`` is set
+    glyph_ink        (V, glyph.size, glyph.size) in [0, 1]: pictures to draw from instead of the learned ones' first
+                     channel, for training; with ``config.glyph.channels`` only
     windows          paint these parts only: noise, layout and images are then those of the M windows, for training
     masks            whether the soft masks are wanted in evaluation mode too; the layout does not need them stored
 
@@ -66,27 +66,21 @@ class ImageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        hidden = config.gconv_hidden_dim
-        self.encoder = GraphEncoder(config.embedding_dim, hidden, config.gconv_dim, config.gconv_num_layers)
-        self.box_head = MLP(config.gconv_dim, hidden, 4)
-        self.relation_head = MLP(2 * 4 + 2 * config.embedding_dim, hidden, NUM_RELATION_ROWS)
+        image, glyph = config.image, config.glyph
+        hidden = image.gconv_hidden_dim
+        self.encoder = GraphEncoder(image.embedding_dim, hidden, image.gconv_dim, image.gconv_num_layers)
+        self.box_head = MLP(image.gconv_dim, hidden, 4)
+        self.relation_head = MLP(2 * 4 + 2 * image.embedding_dim, hidden, NUM_RELATION_ROWS)
         self.apply(init_linear_kaiming)
         init_box_head(self.box_head)
-        self.mask_refiner = MaskRefiner(config.mask_hidden_dim, config.mask_size)
-        self.upsampler = LayoutUpsampler(config.gconv_dim)
+        self.mask_refiner = MaskRefiner(image.mask_hidden_dim, image.mask_size)
+        self.upsampler = LayoutUpsampler(image.gconv_dim)
         self.glyphs = (
-            GlyphAtlas(
-                config.glyph_channels, config.glyph_size, config.glyph_modes, config.glyph_hooks, config.glyph_fit
-            )
-            if config.glyph_channels
-            else None
+            GlyphAtlas(glyph.channels, glyph.size, glyph.modes, glyph.hooks, glyph.fit) if glyph.channels else None
         )
-        self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, config.symbol_channels) if config.symbol_channels else None
+        self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, image.symbol_channels) if image.symbol_channels else None
         self.decoder = ImageDecoder(
-            config.layout_channels + config.layout_noise_dim,
-            config.refinement_dims,
-            config.image_channels,
-            config.image_size,
+            config.layout_channels + image.noise_dim, image.refinement_dims, image.channels, image.size
         )
 
     def forward(
@@ -101,10 +95,10 @@ class ImageModel(nn.Module):
         masks: bool = False,
         glyph_ink: Tensor | None = None,
     ) -> ImageOutput:
-        config = self.config
+        sizes = self.config.image
         painted = graph.num_graphs if windows is None else len(windows.expression)
-        side = 4 * (config.mask_size if windows is None else windows.side)
-        expected = (painted, config.layout_noise_dim, side, side)
+        side = 4 * (sizes.mask_size if windows is None else windows.side)
+        expected = (painted, sizes.noise_dim, side, side)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise must be {expected}, got {tuple(noise.shape)}")
         if boxes is not None and tuple(boxes.shape) != (len(graph.symbols), 4):
@@ -118,7 +112,7 @@ class ImageModel(nn.Module):
             scores = self.relation_scores(graph, predicted) if relation_scores else None
         layout = composition.upsampled(self.upsampler, noise)
         images = self.decoder(layout, resolutions)
-        return ImageOutput(images, predicted, soft_masks, layout[:, : config.layout_channels], scores)
+        return ImageOutput(images, predicted, soft_masks, layout[:, : self.config.layout_channels], scores)
 
     def compose(
         self,
@@ -130,10 +124,10 @@ class ImageModel(nn.Module):
         """All that comes before upsampler and decoder, which may then run elsewhere (:mod:`hmeg.export.runtime`).
 
         shape  rows and columns of the images in pixels, multiples of 4; ``boxes`` are then in units of the training
-               square, ``image_size`` pixels, from the upper left corner. None: that square itself.
+               square, ``image.size`` pixels, from the upper left corner. None: that square itself.
         """
         nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, structure=graph.structure)
-        if shape in (None, (self.config.image_size, self.config.image_size)):
+        if shape in (None, (self.config.image.size, self.config.image.size)):
             return self._compose(graph, nodes, boxes, None, glyph_modes, None)
         assert shape is not None
         return self._compose_on_canvas(graph, nodes, boxes, glyph_modes, (shape[0] // 4, shape[1] // 4))
@@ -142,11 +136,11 @@ class ImageModel(nn.Module):
         self, graph: GraphBatch, nodes: Tensor, boxes: Tensor, glyph_modes: Tensor | None, cells: tuple[int, int]
     ) -> Composition:
         config = self.config
-        covering = Covering(cells, config.mask_size)
+        covering = Covering(cells, config.image.mask_size)
         layout = covering.compose(self.mask_refiner.compose, boxes, nodes, graph.batch, graph.num_graphs)
-        in_boxes = self.compose_in_boxes(graph, boxes, cells) if config.box_coordinates else None
+        in_boxes = self.compose_in_boxes(graph, boxes, cells) if config.image.box_coordinates else None
         glyphs = None
-        if config.glyph_channels:
+        if config.glyph.channels:
             windows = Windows.whole(graph.num_graphs, cells, boxes.device)
             glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows)
         return Composition(layout, in_boxes, glyphs)
@@ -166,9 +160,9 @@ class ImageModel(nn.Module):
             layout = self.mask_refiner.compose(boxes, nodes, graph.batch, graph.num_graphs)
         else:
             layout = ops.compose_layout(soft_masks, nodes, graph.batch, graph.num_graphs)
-        in_boxes = self.compose_in_boxes(graph, boxes) if self.config.box_coordinates else None
+        in_boxes = self.compose_in_boxes(graph, boxes) if self.config.image.box_coordinates else None
         glyphs = None
-        if self.config.glyph_channels:
+        if self.config.glyph.channels:
             glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows, glyph_ink)
         if windows is not None:
             layout = windows.cut(layout, 1)
@@ -186,12 +180,12 @@ class ImageModel(nn.Module):
         return made.eval()
 
     def compose_in_boxes(self, graph: GraphBatch, boxes: Tensor, cells: tuple[int, int] | None = None) -> Tensor:
-        """The extension's channels (N, 5 + symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`.
+        """The extension's channels (N, 5 + image.symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`.
 
         cells  rows and columns instead of 64 x 64
         """
         vectors = None if self.symbol_vectors is None else self.symbol_vectors(graph.symbols)
-        return compose_in_boxes(vectors, boxes, graph.batch, self.config.mask_size, graph.num_graphs, cells)
+        return compose_in_boxes(vectors, boxes, graph.batch, self.config.image.mask_size, graph.num_graphs, cells)
 
     def choose_glyphs(self, graph: GraphBatch, boxes: Tensor, style: Tensor) -> Tensor | None:
         """Glyph modes (V,) for boxes (V, 4), by style (V,) standard normal; None if there are no learned glyphs."""
@@ -205,9 +199,9 @@ class ImageModel(nn.Module):
         windows: Windows | None,
         ink: Tensor | None = None,
     ) -> Tensor:
-        """Learned glyphs in their boxes (N or M, glyph_channels, 256 or less), see :mod:`hmeg.model.glyphs`."""
+        """Learned glyphs in their boxes (N or M, glyph.channels, 256 or less), see :mod:`hmeg.model.glyphs`."""
         assert self.glyphs is not None
-        size = self.config.mask_size
+        size = self.config.image.mask_size
         windows = windows or Windows.whole(graph.num_graphs, size, boxes.device)
         modes = self.glyphs.frequency[graph.symbols].argmax(dim=1) if modes is None else modes
         placed: Tensor = self.glyphs(graph.symbols, modes, boxes, graph.batch, windows, graph.num_graphs, size, ink)

@@ -43,47 +43,48 @@ def inside_image(boxes: Tensor) -> Tensor:
 class LayoutGenerator(nn.Module):
     """Boxes for the symbols of expressions (the published box network).
 
-    forward(graph, noise (V, box_noise_dim) standard normal) -> boxes (V, 4): x0, y0, x1, y1 meant to lie in [0, 1] of
+    forward(graph, noise (V, noise_dim) standard normal) -> boxes (V, 4): x0, y0, x1, y1 meant to lie in [0, 1] of
     the image, never negative; nothing keeps them from exceeding 1 or being inverted. ``graph.boxes`` is not read.
     Differentiable in noise and weights. Runs in its weights' precision, under autocast too: it is small.
 
-    With ``config.layout_prior`` (our own extension) it learns how handwriting differs from type instead of everything:
+    With ``config.layout.prior`` (our own extension) it learns how handwriting differs from type instead of everything:
     it reads ``graph.typeset_boxes`` beside the symbols, and adds its output to them; ValueError if they are missing. In
     evaluation mode a box that would leave the image is moved back in (:func:`inside_image`). With
-    ``config.layout_shared_noise`` the last so many noise numbers of an expression's first symbol count for all of it.
+    ``config.layout.shared_noise`` the last so many noise numbers of an expression's first symbol count for all of it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        dim, hidden = config.layout_embedding_dim, config.layout_hidden_dim
-        self.encoder = GraphEncoder(dim, hidden, dim, config.layout_num_layers)
+        sizes = config.layout
+        dim, hidden = sizes.embedding_dim, sizes.hidden_dim
+        self.encoder = GraphEncoder(dim, hidden, dim, sizes.num_layers)
         self.readout = AttentionReadout(dim)
-        read = 2 * dim + config.box_noise_dim
-        if config.layout_prior:
+        read = 2 * dim + sizes.noise_dim
+        if sizes.prior:
             self.prior_embedding = nn.Linear(_NUM_BOX_NUMBERS, dim)
             self.correction = nn.Sequential(nn.Linear(read + _NUM_BOX_NUMBERS, hidden), nn.ReLU(), nn.Linear(hidden, 4))
         else:
             self.box_head = MLP(read, hidden, 4)
-        if config.layout_kaiming_init:
+        if sizes.kaiming_init:
             self.apply(init_linear_kaiming)
-            if not config.layout_prior:
+            if not sizes.prior:
                 init_box_head(self.box_head)
         else:
             self.apply(init_linear_xavier)
-        if config.layout_prior:
+        if sizes.prior:
             nn.init.zeros_(self.correction[-1].weight)  # type: ignore[arg-type]  # training starts from the type
 
     def forward(self, graph: GraphBatch, noise: Tensor) -> Tensor:
-        expected = (len(graph.symbols), self.config.box_noise_dim)
+        expected = (len(graph.symbols), self.config.layout.noise_dim)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise must be {expected}: one row per symbol; got {tuple(noise.shape)}")
         return self.place(graph, self.read(graph), noise)
 
     def read(self, graph: GraphBatch) -> Tensor:
-        """What :meth:`place` needs to know of each symbol (V, 2 layout_embedding_dim); no noise has a part in it."""
+        """What :meth:`place` needs to know of each symbol (V, 2 embedding_dim); no noise has a part in it."""
         with torch.autocast(graph.symbols.device.type, enabled=False):
-            extra = self.prior_embedding(self._prior(graph)) if self.config.layout_prior else None
+            extra = self.prior_embedding(self._prior(graph)) if self.config.layout.prior else None
             nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, extra, graph.structure)
             whole = self.readout(nodes, graph.batch, graph.num_graphs)
             return torch.cat([nodes, whole[graph.batch]], dim=1)
@@ -91,11 +92,11 @@ class LayoutGenerator(nn.Module):
     def place(self, graph: GraphBatch, read: Tensor, noise: Tensor) -> Tensor:
         """Boxes (V, 4) of one draw: forward(graph, noise) = place(graph, read(graph), noise)."""
         boxes: Tensor
-        if self.config.layout_shared_noise:
+        if self.config.layout.shared_noise:
             first = torch.searchsorted(graph.batch, graph.batch)  # symbol of each symbol's expression
             noise = self.with_shared(noise, noise[first])
         with torch.autocast(graph.symbols.device.type, enabled=False):
-            if self.config.layout_prior:
+            if self.config.layout.prior:
                 prior = self._prior(graph)
                 boxes = prior[:, :4] + self.correction(torch.cat([read, noise, prior], dim=1))
                 if not self.training:
@@ -107,14 +108,14 @@ class LayoutGenerator(nn.Module):
     @torch.no_grad()
     def scale_noise(self, factor: float) -> None:
         """From now on noise counts as if it were ``factor`` times as large: the temperature of all that is drawn."""
-        first = self.correction[0] if self.config.layout_prior else self.box_head.hidden
-        read = 2 * self.config.layout_embedding_dim
+        first = self.correction[0] if self.config.layout.prior else self.box_head.hidden
+        read = 2 * self.config.layout.embedding_dim
         assert isinstance(first, nn.Linear)
-        first.weight[:, read : read + self.config.box_noise_dim] *= factor
+        first.weight[:, read : read + self.config.layout.noise_dim] *= factor
 
     def with_shared(self, noise: Tensor, first: Tensor) -> Tensor:
-        """Noise (..., box_noise_dim), what is shared taken from ``first``, the noise of expressions' first symbols."""
-        own = self.config.box_noise_dim - self.config.layout_shared_noise
+        """Noise (..., noise_dim), what is shared taken from ``first``, the noise of expressions' first symbols."""
+        own = self.config.layout.noise_dim - self.config.layout.shared_noise
         return torch.cat([noise[..., :own], first[..., own:]], dim=-1)
 
     def _prior(self, graph: GraphBatch) -> Tensor:

@@ -208,8 +208,7 @@ def load_pipeline(image_model: str | os.PathLike[str], layout_generator: str | o
     checkpoint = read_pickle(image_model)
     images = _image_model(checkpoint, image_model)
     layouts = load_layout_generator(layout_generator, checkpoint["model_kwargs"].get("vocab"))
-    sizes = {key: getattr(layouts.config, key) for key in _LAYOUT_SIZES}
-    config = _renamed(replace(images.config, name=BASE.name, **sizes))
+    config = _renamed(replace(images.config, name=BASE.name, layout=layouts.config.layout))
     with torch.device("meta"):
         model = HMEG(config)
     model.image_model, model.layout_generator = images, layouts
@@ -239,8 +238,14 @@ _FIXED_KWARGS = {
     "activation": "leakyrelu-0.2",
     "gconv_pooling": "avg",
 }
-_SIZE_KWARGS = ("embedding_dim", "gconv_dim", "gconv_hidden_dim", "gconv_num_layers", "layout_noise_dim")
-_LAYOUT_SIZES = ("layout_embedding_dim", "layout_hidden_dim", "layout_num_layers", "box_noise_dim")
+_SIZE_KWARGS = {
+    "embedding_dim": "embedding_dim",
+    "gconv_dim": "gconv_dim",
+    "gconv_hidden_dim": "gconv_hidden_dim",
+    "gconv_num_layers": "gconv_num_layers",
+    "layout_noise_dim": "noise_dim",
+    "refinement_dims": "refinement_dims",
+}  # their names -> ours
 _UNREAD_KWARGS = ("vocab", "mask_size")  # mask_size is that of mask_net, whose output nothing reads
 
 
@@ -251,26 +256,29 @@ def _config(kwargs: Mapping[str, Any]) -> ModelConfig:
             if value != _FIXED_KWARGS[key]:
                 raise ValueError(f"model_kwargs {key} {value!r} is not supported, only {_FIXED_KWARGS[key]!r}")
         elif key in _SIZE_KWARGS:
-            sizes[key] = value
-        elif key == "refinement_dims":
-            sizes[key] = tuple(value)
+            sizes[_SIZE_KWARGS[key]] = value
         elif key == "image_size":
-            if tuple(value) != (BASE.image_size, BASE.image_size):
+            if tuple(value) != (BASE.image.size, BASE.image.size):
                 raise ValueError(f"model_kwargs image_size {value!r} is not supported, only (256, 256)")
         elif key not in _UNREAD_KWARGS:
             raise ValueError(f"model_kwargs has the unknown entry {key!r}")
-    return _renamed(replace(BASE, **sizes))
+    return _renamed(BASE.changed(image=sizes))
 
 
 def _layout_config(state: Mapping[str, Tensor]) -> ModelConfig:
     shapes = {key.removeprefix("module."): tuple(value.shape) for key, value in state.items()}
-    sizes = {key: getattr(BASE, key) for key in _LAYOUT_SIZES}
+    sizes: dict[str, int] = {}
     embedding, hidden = shapes.get("obj_embeddings.weight", ()), shapes.get("gconv.net1.0.weight", ())
     box = shapes.get("box_net.0.weight", ())
     if len(embedding) == len(hidden) == len(box) == 2 and box[1] > 2 * embedding[1]:
         layers = 1 + sum(bool(re.fullmatch(r"gconv_net\.gconvs\.\d+\.net1\.0\.weight", key)) for key in shapes)
-        sizes = dict(zip(_LAYOUT_SIZES, (embedding[1], hidden[0], layers, box[1] - 2 * embedding[1]), strict=True))
-    return _renamed(replace(BASE, **sizes))
+        sizes = {
+            "embedding_dim": embedding[1],
+            "hidden_dim": hidden[0],
+            "num_layers": layers,
+            "noise_dim": box[1] - 2 * embedding[1],
+        }
+    return _renamed(BASE.changed(layout=sizes))
 
 
 def _renamed(config: ModelConfig) -> ModelConfig:

@@ -42,6 +42,7 @@ def score(words: Words, references: Sequence[Sequence[str]], readings: Sequence[
     """
     if not references or len(references) != len(readings):
         raise ValueError(f"{len(references)} references and {len(readings)} readings cannot be compared")
+    references = [words.own(reference) for reference in references]
     distances = [edit_distance(r, reading.tokens) for r, reading in zip(references, readings, strict=True)]
     absolute, squared = [], []
     for reference, reading in zip(references, readings, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmeg.image_sets.tokens import LAYOUT_TOKENS, can_dictionary
+from hmeg.image_sets.tokens import LAYOUT_TOKENS, OFFICIAL, can_dictionary
 from hmeg.quoting import quoted
 
 from .config import PUBLISHED_WORDS
@@ -37,6 +37,10 @@ class Words:
         if not layout and len(self.words) == PUBLISHED_WORDS:
             layout = _PUBLISHED_LAYOUT_IDS
         self.uncounted = (0, 1, *layout)
+        both = [pair for graphs, captions in OFFICIAL.items() for pair in ((graphs, captions), (captions, graphs))]
+        self._own = {
+            one: other for one, other in both if one and one not in self.ids and (not other or other in self.ids)
+        }
 
     def __len__(self) -> int:
         return len(self.words)
@@ -47,13 +51,17 @@ class Words:
     def __hash__(self) -> int:
         return hash(self.words)
 
+    def own(self, tokens: Sequence[str]) -> list[str]:
+        """Tokens as this dictionary spells them: of two spellings of one symbol (``<`` and ``\\lt``) the one it has."""
+        return [spelled for token in tokens if (spelled := self._own.get(token, token))]
+
     def unknown(self, tokens: Sequence[str]) -> list[str]:
         """The tokens that are not in the dictionary (eos and sos are no tokens of an expression)."""
-        return [token for token in tokens if self.ids.get(token, 0) < 2]
+        return [token for token in self.own(tokens) if self.ids.get(token, 0) < 2]
 
     def encode(self, tokens: Sequence[str]) -> list[int]:
         """Ids of known tokens, eos at the end."""
-        return [*(self.ids[token] for token in tokens), 0]
+        return [*(self.ids[token] for token in self.own(tokens)), 0]
 
     def decode(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Tokens of ids."""
@@ -61,7 +69,7 @@ class Words:
 
 
 def default_words() -> Words:
-    """111 words: everything that our LaTeX writers write, the dictionary that ``hmeg generate --format can`` writes."""
+    """111 words: those of the official captions, the dictionary that ``hmeg generate --format can`` writes."""
     return Words(can_dictionary())
 
 

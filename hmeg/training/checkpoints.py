@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def model_of(state: Mapping[str, Any], named: ModelConfig) -> ModelConfig:
     ``ValueError`` if what is noted is no configuration.
     """
     noted = state.get("model")
-    return replace(named, layout_shared_noise=0) if noted is None else ModelConfig.from_json(str(noted))
+    return named.changed(layout={"shared_noise": 0}) if noted is None else ModelConfig.from_json(str(noted))
 
 
 def save_tensors(path: Path, state: Mapping[str, Any]) -> None:

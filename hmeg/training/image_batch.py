@@ -59,7 +59,7 @@ class ImageBatches:
     ) -> None:
         self.config, self.model, self.images, self.processes = config, model, images, processes
         self.glyphs = glyphs
-        self.expressions = Expressions(dataset.graphs, model.layout_prior)
+        self.expressions = Expressions(dataset.graphs, model.layout.prior)
         self.part = processes.part(min(config.batch_size, len(dataset)))
 
     def rows(self, step: int) -> np.ndarray:
@@ -86,9 +86,9 @@ class ImageBatches:
 
     def _windows(self, graph: GraphBatch, step: int) -> Windows:
         """Random parts of every expression, each around one of its symbols: drawn for all processes alike, then cut."""
-        config, size = self.config, self.model.mask_size
+        config, size = self.config, self.model.image.mask_size
         each = config.windows_per_expression
-        side = config.window * size // self.model.image_size
+        side = config.window * size // self.model.image.size
         expression = torch.arange(graph.num_graphs).repeat_interleave(each)
         draws = torch.rand(3, len(expression), generator=step_generator(config.seed, step, "cpu", Purpose.WINDOWS))
         count = torch.bincount(graph.batch, minlength=graph.num_graphs)
@@ -107,11 +107,11 @@ def image_noise(
 ) -> Tensor:
     """Layout noise of a step, on the device; each image's (or window's) from a generator of its own, whoever paints it.
 
-    returns (N or M, layout_noise_dim, S, S) standard normal
+    returns (N or M, image.noise_dim, S, S) standard normal
     """
     painted = batch.graph.num_graphs if batch.windows is None else len(batch.windows.top)
-    side = config.window or model.image_size
-    noise = torch.empty(painted, model.layout_noise_dim, side, side, device=processes.device)
+    side = config.window or model.image.size
+    noise = torch.empty(painted, model.image.noise_dim, side, side, device=processes.device)
     for row in range(painted):
         index = processes.rank * painted + row
         noise[row].normal_(generator=step_generator(config.seed, step, processes.device, Purpose.IMAGE_NOISE, index))

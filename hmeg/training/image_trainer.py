@@ -42,7 +42,7 @@ class ImageTrainer:
         check_size(self.dataset, self.model_config)
         torch.manual_seed(config.seed)
         self.model = ImageModel(self.model_config).to(self.device)
-        self.discriminators = ImageDiscriminators(self.model_config.image_channels, config).to(self.device)
+        self.discriminators = ImageDiscriminators(self.model_config.image.channels, config).to(self.device)
         for network in (self.model, self.discriminators):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
             self.processes.prepare(network)
@@ -118,10 +118,9 @@ class ImageTrainer:
 
     def target(self, batch: ImageBatch) -> Target:
         """What the images of a batch should be like."""
-        images = self.images.take(batch.pixels, self.model_config.image_channels)
-        return Target.of(
-            batch.graph, images, batch.windows, batch.symbol_share, self.config.scales, self.model_config.mask_size
-        )
+        images = self.images.take(batch.pixels, self.model_config.image.channels)
+        mask_size = self.model_config.image.mask_size
+        return Target.of(batch.graph, images, batch.windows, batch.symbol_share, self.config.scales, mask_size)
 
     def generator_losses(
         self, batch: ImageBatch, target: Target, noise: Tensor
@@ -157,10 +156,10 @@ class ImageTrainer:
 
 def check_size(dataset: CrohmeDataset, model: ModelConfig) -> None:
     """ValueError unless the data set's images are as large as the model's."""
-    if dataset.size != model.image_size:
+    if dataset.size != model.image.size:
         raise ValueError(
             f"{dataset.folder} has images of {dataset.size} pixels, the model {model.name} makes"
-            f" {model.image_size}: prepare it with --size {model.image_size}"
+            f" {model.image.size}: prepare it with --size {model.image.size}"
         )
 
 
@@ -174,8 +173,8 @@ def fill_glyphs(
     """
     if model.glyphs is None:
         return None
-    sizes, own = model.config, config.glyphs == "own"
-    found = glyph_modes(dataset, sizes.glyph_size, sizes.glyph_modes, config.seed, sizes.glyph_hooks)
+    sizes, own = model.config.glyph, config.glyphs == "own"
+    found = glyph_modes(dataset, sizes.size, sizes.modes, config.seed, sizes.hooks)
     if own or not keep:
         model.glyphs.fill(found.ink, found.frequency, found.log_sides)
     return TrainingGlyphs(found.assignment, found.examples if own else None)

@@ -67,7 +67,7 @@ class JointTrainer:
         check_size(self.dataset, self.model_config)
         torch.manual_seed(config.seed)
         self.model = HMEG(self.model_config).to(self.device)
-        self.discriminators = ImageDiscriminators(self.model_config.image_channels, config).to(self.device)
+        self.discriminators = ImageDiscriminators(self.model_config.image.channels, config).to(self.device)
         self.layout_discriminator = LayoutDiscriminator().to(self.device)
         for network in (self.model, self.discriminators):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
@@ -176,10 +176,9 @@ class JointTrainer:
 
     def target(self, batch: JointBatch) -> Target:
         """What the images of a batch should be like."""
-        images = self.images.take(batch.image.pixels, self.model_config.image_channels)
-        return Target.of(
-            batch.image.graph, images, None, batch.image.symbol_share, self.config.scales, self.model_config.mask_size
-        )
+        images = self.images.take(batch.image.pixels, self.model_config.image.channels)
+        mask_size = self.model_config.image.mask_size
+        return Target.of(batch.image.graph, images, None, batch.image.symbol_share, self.config.scales, mask_size)
 
     def generator_losses(self, batch: JointBatch, target: Target, noise: Tensor) -> tuple[dict[str, Tensor], Drawn]:
         """Weighted terms of the generators' loss, and what they made."""

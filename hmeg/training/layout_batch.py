@@ -23,7 +23,7 @@ from .subgraphs import Subgraph, part_of, sample_subgraphs, symbols_of, whole_gr
 class LayoutBatch:
     """One step's expressions, noise and sub-graphs; of several processes' batch this process's part.
 
-    graph         training expressions with true boxes, noise (V, box_noise_dim) for the L1 term
+    graph         training expressions with true boxes, noise (V, layout.noise_dim) for the L1 term
     other_noise   likewise, for a second draw of them; None where no loss is about two
     fakes         expressions of the adversarial term, fake_noise for them
     fooling       sub-graphs of ``fakes`` in the generator's loss
@@ -48,11 +48,11 @@ class LayoutBatches:
     def __init__(
         self, dataset: CrohmeDataset, config: AdversarialLayoutConfig, model: ModelConfig, processes: Processes
     ) -> None:
-        self.config, self.noise_dim, self.processes = config, model.box_noise_dim, processes
-        self.paired = Expressions(dataset.graphs, model.layout_prior)
+        self.config, self.noise_dim, self.processes = config, model.layout.noise_dim, processes
+        self.paired = Expressions(dataset.graphs, model.layout.prior)
         self.unpaired = None
         if config.unpaired_share:
-            self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout_prior)
+            self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout.prior)
         self.part = processes.part(min(config.batch_size, len(self.paired)))
 
     def rows(self, step: int) -> np.ndarray:

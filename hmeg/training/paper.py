@@ -49,15 +49,15 @@ def _bias(convolution: nn.Conv2d) -> Tensor:
 
 @torch.no_grad()
 def _paper(model: HMEG) -> dict[int, Tensor]:
-    """Resolution -> (image_channels,) median of the images of random expressions, drawn in evaluation mode."""
+    """Resolution -> (image.channels,) median of the images of random expressions, drawn in evaluation mode."""
     config, was_training = model.config, model.training
     model.eval()
     drawn: dict[int, list[Tensor]] = {}
     for index, latex in enumerate(islice(Grammar.crohme().expressions(_SEED), EXPRESSIONS)):
         graph = parse_latex(latex)
-        batch = GraphBatch.from_graphs([graph], typeset=config.layout_prior)
-        boxes = torch.from_numpy(box_noise(len(graph), config.box_noise_dim, _SEED, index))
-        noise = image_noise(config.layout_noise_dim, config.image_size, _SEED, [index])
+        batch = GraphBatch.from_graphs([graph], typeset=config.layout.prior)
+        boxes = torch.from_numpy(box_noise(len(graph), config.layout.noise_dim, _SEED, index))
+        noise = image_noise(config.image.noise_dim, config.image.size, _SEED, [index])
         _, output = model(batch, boxes, noise)
         for resolution, image in output.images.items():
             drawn.setdefault(resolution, []).append(image[0].flatten(1))

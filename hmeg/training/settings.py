@@ -205,14 +205,14 @@ class ImageTrainingConfig(ValidatedConfig):
         if not set(self.adversarial_scales) <= set(self.scales):
             raise ValueError(f"--adversarial-scales must be some of --scales {self.scales}: {self.adversarial_scales}")
         self._at_least(1, "discriminator_width", "windows_per_expression")
-        if self.glyphs == "own" and not model.glyph_channels:
+        if self.glyphs == "own" and not model.glyph.channels:
             raise ValueError(f"--glyphs own is for models with glyphs, --model {self.model} has none")
         # The decoder halves a window as often as it halves an image.
-        step = 2 ** (len(model.refinement_dims) - 1)
-        if self.window % step or not 0 <= self.window <= model.image_size:
-            raise ValueError(f"--window must be a multiple of {step}, at most {model.image_size}, got {self.window}")
+        step = 2 ** (len(model.image.refinement_dims) - 1)
+        if self.window % step or not 0 <= self.window <= model.image.size:
+            raise ValueError(f"--window must be a multiple of {step}, at most {model.image.size}, got {self.window}")
         for scale in self.adversarial_scales if self.window else ():
-            side = self.window * scale // model.image_size
+            side = self.window * scale // model.image.size
             if side < SMALLEST_IMAGE:
                 raise ValueError(
                     f"at --adversarial-scales {scale} critics see {side} pixels of a window, they need {SMALLEST_IMAGE}"

@@ -30,10 +30,10 @@ def weights_named(source: str) -> HMEG | None:
 
 def _check_layout(source: str, ours: ModelConfig, theirs: ModelConfig) -> None:
     """``ValueError`` if a layout generator would read noise otherwise than its weights are used to."""
-    if ours.layout_shared_noise != theirs.layout_shared_noise:
+    if ours.layout.shared_noise != theirs.layout.shared_noise:
         raise ValueError(
-            f"{source} holds weights of another configuration: layout_shared_noise is {theirs.layout_shared_noise} "
-            f"there, {ours.layout_shared_noise} here"
+            f"{source} holds weights of another configuration: layout.shared_noise is {theirs.layout.shared_noise} "
+            f"there, {ours.layout.shared_noise} here"
         )
 
 

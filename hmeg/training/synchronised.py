@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hmeg.model.box_ramps import edge_distances
 from hmeg.model.discriminators import BoxStandardiser
 from hmeg.model.mask import MaskRefiner
-from hmeg.reference.refine_masks import coordinate_ramps
 
 
 class _Sum(torch.autograd.Function):
@@ -82,7 +82,7 @@ class SynchronisedMasks(MaskRefiner):
     def forward(self, boxes: Tensor) -> Tensor:
         if not self.training:
             return super().forward(boxes)
-        hidden = self.norm(torch.relu(self.conv1(coordinate_ramps(boxes, (self.size, self.size)))))
+        hidden = self.norm(torch.relu(self.conv1(edge_distances(boxes, self.size))))
         return torch.sigmoid(self.conv2(hidden))
 
 

@@ -51,7 +51,7 @@ class ValidationSet:
         self.model, self.device = model, device
         self.recogniser = copy.deepcopy(bundled_classifier()).to(device)
         self.count = min(limit or len(self.dataset), len(self.dataset))
-        self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout_prior)
+        self.expressions = Expressions(self.dataset.graphs[: self.count], model.layout.prior)
 
     @classmethod
     def configured(cls, config: ValidatedConfig, model: ModelConfig, device: str) -> ValidationSet | None:
@@ -93,8 +93,8 @@ class ValidationSet:
             assert boxes is not None
             noise = self._image_noise(part.rows)
             modes = model.choose_glyphs(part.graph, boxes, part.box_noise[:, 0])
-            output = model.eval()(part.graph, noise, boxes, (self.model.image_size,), glyph_modes=modes)
-            drawn = output.images[self.model.image_size].mean(dim=1, keepdim=True).clamp(0, 1)
+            output = model.eval()(part.graph, noise, boxes, (self.model.image.size,), glyph_modes=modes)
+            drawn = output.images[self.model.image.size].mean(dim=1, keepdim=True).clamp(0, 1)
             total += (drawn - part.images).abs().mean(dim=(1, 2, 3)).sum()
             read.append(self._read(drawn, part.graph))
             real.append(self._read(part.images, part.graph))
@@ -130,9 +130,9 @@ class ValidationSet:
 
     def _box_noise(self, rows: range, seed: int) -> Tensor:
         sizes = [len(self.dataset.graphs[row]) for row in rows]
-        noise = [box_noise(size, self.model.box_noise_dim, seed, row) for size, row in zip(sizes, rows, strict=True)]
+        noise = [box_noise(size, self.model.layout.noise_dim, seed, row) for size, row in zip(sizes, rows, strict=True)]
         return torch.from_numpy(np.concatenate(noise)).to(self.device)
 
     def _image_noise(self, rows: range) -> Tensor:
-        channels, side = self.model.layout_noise_dim, self.model.image_size
+        channels, side = self.model.image.noise_dim, self.model.image.size
         return image_noise(channels, side, _SEED, rows, self.device)

@@ -1,6 +1,5 @@
 """hmeg generate, from the outside: what is written, what is refused, and what is left when it is stopped."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -17,6 +16,7 @@ from PIL import Image
 
 from hmeg import files
 from hmeg.cli.generate import command
+from hmeg.data.relation_records import from_records
 from hmeg.generation import inputs, overview
 from hmeg.generation.engine import Encoder, WorkerDiedError
 from hmeg.graph.grammar import Grammar
@@ -59,7 +59,7 @@ def check_folder(folder):
     for label in labels:
         graph = parse_latex(label["latex"])
         assert list(graph.symbols) == label["symbols"]
-        assert {(r.subject, r.object, r.name) for r in graph.relations} == {tuple(r) for r in label["relations"]}
+        assert from_records(label["relations"]) == graph.relations
         with Image.open(folder / label["image"]) as image:
             image.load()
             assert image.mode == "L"
@@ -76,7 +76,7 @@ def test_latex(generate):
     assert result.exit_code == 0, result.output
     labels = check_folder(result.folder)
     assert [label["latex"] for label in labels] == ["y = x^{2}", r"\frac{a+b}{\sqrt{c}}"]
-    assert [(label["seed"], label["index"]) for label in labels] == [(4, 0), (4, 1)]
+    assert [(label["seed"], label["index"]) for label in labels] == [("4", 0), ("4", 1)]
     assert set(labels[0]) == {
         *("image", "width", "height", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "ink", "seed"),
         *("index", "weights", "x_height"),
@@ -153,6 +153,34 @@ def test_standard_input(tmp_path, weights):
     assert result.exit_code == 0, result.output
     assert [(label["latex"], label["line"]) for label in check_folder(out)] == [("x", 1), ("y", 4)]
     assert [entry["line"] for entry in read_lines(out / "rejected.jsonl")] == [3]
+
+
+def test_a_line_that_a_form_cannot_hold_ends_no_run(generate, tmp_path):
+    source = tmp_path / "formulas.txt"
+    prime = r"\frac{1}{\sqrt{-2gy(1+{y^{\prime}}^2)}}=k"
+    source.write_text("x\n" + prime + "\n" + r"{\sum_a}_b" + "\n" + r"\overset{a}{=}" + "\ny\n")
+    result = generate("--input", source, "--format", "can", out=tmp_path / "can")
+    assert result.exit_code == 0, result.output
+    captions = (tmp_path / "can" / "train_labels.txt").read_text().splitlines()
+    assert [line.split()[0] for line in captions] == ["000000", "000001", "000004"]
+    assert "y ^ { \\prime 2 }" in captions[1]
+    assert [entry["line"] for entry in result.rejected] == [3, 4]
+    assert "only one kind can be told" in result.rejected[0]["reason"]
+    assert "no token \\overset" in result.rejected[1]["reason"]
+    result = generate("--input", source, out=tmp_path / "folder")
+    assert all(label["tokens"] for label in result.labels)
+    assert [entry["line"] for entry in result.rejected] == [3]
+
+
+def test_lines_with_names(generate, tmp_path):
+    source = tmp_path / "labels.txt"
+    source.write_text("18_em_0.bmp\tx + 1\ny\nformulaire_2\t\\omega\n$a$ and $b$\n1. x\n")
+    result = generate("--input", source)
+    assert [(label.get("name"), label["latex"]) for label in result.labels] == [("18_em_0.bmp", "x + 1"), (None, "y")]
+    reasons = [entry["reason"] for entry in result.rejected]
+    assert reasons[0] == r"these weights do not know \omega; they know 101 symbols: hmeg info --symbols"
+    assert reasons[1].startswith("2 formulas on one line")
+    assert reasons[2].startswith("'1.' looks like the number of an item")
 
 
 def test_a_rejected_line_moves_no_sample(generate, tmp_path):
@@ -284,7 +312,7 @@ def test_changed_input_and_changed_weights(generate, tmp_path):
     assert "source a file with sha256" in changed.stderr
     assert changed.stderr.count("\n") == 1
     source.write_text("x\ny\n")
-    other = save_tiny(tmp_path / "other.safetensors", dataclasses.replace(TINY, mask_hidden_dim=5))
+    other = save_tiny(tmp_path / "other.safetensors", TINY.changed(image={"mask_hidden_dim": 5}))
     options = ["--size", "64", "--device", "cpu", "--out", str(changed.folder)]
     result = CliRunner().invoke(command, ["--input", str(source), "--weights", str(other), *options])
     assert result.exit_code == 1

@@ -65,7 +65,8 @@ def test_tree_and_json_to_the_screen():
     assert graph("--latex", "x^2+1", "--format", "tree").stdout == "# latex-1\nx\n  Sup: 2\n+\n1\n"
     result = graph("-l", "x^2", "-l", "y", "-f", "json")
     first, second = map(json.loads, result.stdout.splitlines())
-    assert first == {"name": "latex-1", "latex": "x^2", "symbols": ["x", "2"], "relations": [[0, 1, "Sup"]]}
+    sup = {"subject": 0, "object": 1, "type": "Sup"}
+    assert first == {"name": "latex-1", "latex": "x^2", "symbols": ["x", "2"], "relations": [sup]}
     assert (second["symbols"], second["relations"]) == (["y"], [])
 
 
@@ -99,12 +100,12 @@ def test_archive_gives_what_its_folder_gives(folder, tmp_path):
 
 def test_lines_of_a_text_file_are_counted_from_one_and_blank_ones_passed_over(tmp_path):
     text = tmp_path / "lines.txt"
-    text.write_bytes(b"\xef\xbb\xbfx\r\n\n  \n\\hbar\n$y^2$\n\xff\nz")
+    text.write_bytes(b"\xef\xbb\xbfx\r\n\n  \n\\foo\n$y^2$\n\xff\nz")
     result = graph(text, "--out", tmp_path / "out")
     assert result.exit_code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["lines-1.lg", "lines-5.lg", "lines-7.lg"]
     errors = result.stderr.splitlines()
-    assert errors[0] == r"lines.txt:4: symbol '\hbar' is not one of the 101 known symbols (at position 0)"
+    assert errors[0] == r"lines.txt:4: unknown macro '\foo' (at position 0)"
     assert errors[1] == "lines.txt:6: not UTF-8 text (byte 0)"
     assert "3 written" in errors[2]
     assert "2 refused" in errors[2]
@@ -112,14 +113,14 @@ def test_lines_of_a_text_file_are_counted_from_one_and_blank_ones_passed_over(tm
 
 def test_refused_inputs_do_not_stop_the_rest(folder, tmp_path):
     (folder / "bad.inkml").write_bytes(b"<ink/>")
-    (folder / "bad.lg").write_text("O, a, W, 1.0")
-    (folder / "bad.xml").write_text("<math><mtable/></math>")
+    (folder / "bad.lg").write_text("O, a, @, 1.0")
+    (folder / "bad.xml").write_text("<math><maction/></math>")
     (folder / "empty.inkml").write_bytes(b"")
     result = graph(folder, "--out", tmp_path / "out")
     assert result.exit_code == 0
     assert "bad.inkml: there are no traces" in result.stderr
-    assert "bad.lg: line 1: symbol 'W'" in result.stderr
-    assert "bad.xml: element mtable" in result.stderr
+    assert "bad.lg: line 1: symbol '@'" in result.stderr
+    assert "bad.xml: element maction" in result.stderr
     assert "empty.inkml: the file is empty" in result.stderr
     assert "3 written" in result.stderr
     assert "4 refused" in result.stderr
@@ -186,6 +187,28 @@ def test_a_file_that_is_no_text_is_refused_once(tmp_path):
     assert result.exit_code == 1
     assert "picture.png: neither text nor one of .inkml" in result.stderr
     assert result.stderr.count("picture.png") == 1
+
+
+def test_latex_in_one_plain_form(tmp_path):
+    text = tmp_path / "lines.txt"
+    text.write_text("$\\frac12$\n18_em_0\tx'\n")
+    result = graph(text, "--format", "latex")
+    assert result.stdout.splitlines() == [r"\frac { 1 } { 2 }", r"x ^ { \prime }"]
+    graph(text, "--format", "latex", "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "lines-2.tex").read_text() == "x ^ { \\prime }\n"
+    assert json.loads(graph(text, "--format", "json").stdout.splitlines()[1])["name"] == "18_em_0"
+    (tmp_path / "forest.lg").write_text("O, a, a, 1.0, 0\nO, b, b, 1.0, 1\n")
+    assert "forest.lg: LaTeX cannot write it" in graph(tmp_path / "forest.lg", "--format", "latex").stderr
+
+
+def test_ink_without_symbols_has_the_graph_of_its_latex(tmp_path):
+    ink = '<ink xmlns="http://www.w3.org/2003/InkML"><annotation type="label">y</annotation>'
+    ink += '<annotation type="normalizedLabel">x^{2}</annotation><trace id="0">0 0, 1 1</trace></ink>'
+    (tmp_path / "a.inkml").write_text(ink)
+    result = graph(tmp_path / "a.inkml", "--format", "json")
+    record = json.loads(result.stdout)
+    assert (record["symbols"], "strokes" in record) == (["x", "2"], False)
+    assert "a.inkml: not divided into symbols; the graph of its LaTeX" in result.stderr
 
 
 def test_help_shows_examples():

@@ -87,6 +87,35 @@ def test_channels_decimals_dots_and_line_breaks():
     assert read_inkml(ink_document(channels=force)).strokes[0].tolist() == [[0, 10], [10, 20]]
 
 
+@pytest.mark.parametrize(
+    "coded",
+    [
+        "125 125,'1 '1,2 3,!130 '0",
+        "125 125,'1'1,2 3, !130'0",
+        '125 125, 126 126, "1"1, 1"-4',
+    ],
+)
+def test_difference_coding(coded):
+    plain = [(125, 125), (126, 126), (128, 129), (130, 129)]
+    if '"' in coded:
+        plain = [(125, 125), (126, 126), (127, 127), (129, 124)]
+    ink = read_inkml(ink_document(traces={"0": coded, "1": "0 0, 1 1", "2": "5 5"}))
+    np.testing.assert_array_equal(ink.strokes[0], plain)
+
+
+def test_ink_that_is_not_divided_into_symbols():
+    label = '<annotation type="label">y</annotation><annotation type="normalizedLabel">x^2</annotation>'
+    data = f'<ink>{label}<trace id="a">0 0, 1 1</trace></ink>'.encode()
+    with pytest.raises(InkmlError, match="no segmentation into symbols"):
+        read_inkml(data)
+    ink = read_inkml(data, segmented=False)
+    assert (ink.graph.symbols, ink.latex, ink.symbol_strokes, len(ink.strokes)) == (("x", "2"), "x^2", (), 1)
+    with pytest.raises(InkmlError, match="neither a segmentation into symbols nor LaTeX"):
+        read_inkml(data.replace(b"annotation", b"note"), segmented=False)
+    with pytest.raises(InkmlError, match="second superscript"):
+        read_inkml(data.replace(b"x^2", b"x^2^3"), segmented=False)
+
+
 def test_bare_siblings_and_no_namespace():
     data = ink_document().decode()
     start, end = data.index("<math"), data.index("</annotationXML>")
@@ -166,11 +195,11 @@ def test_broken_utf8_where_no_symbol_is_touched():
         (ink_document(channels='<channel name="A"/>'), "no X and Y channel"),
         (ink_document(groups=[("x", "x:1", "0 9"), ("2", "2_1", "2")]), "refers to trace '9'"),
         (ink_document(groups=[("x", "x:1", "0 1"), ("2", "2_1", "1")]), "belongs to both 'x' and '2'"),
-        (ink_document(groups=[("W", "x:1", "0 1"), ("2", "2_1", "2")]), "symbol 'W'"),
+        (ink_document(groups=[("@", "x:1", "0 1"), ("2", "2_1", "2")]), "symbol '@'"),
         (ink_document(groups=[("", "x:1", "0 1"), ("2", "2_1", "2")]), "has no label"),
         (ink_document(groups=[("x", "x:1", "0 1")]), "symbols '2' of the MathML are not linked"),
         (ink_document(groups=[("x", "x:1", "0"), ("2", "2_1", "2"), ("y", "y", "1")]), "points at 'y'"),
-        (ink_document(math=f"<mtable>{SQUARE}</mtable>"), "mtable"),
+        (ink_document(math=f"<maction>{SQUARE}</maction>"), "maction"),
     ],
 )
 def test_refused_in_one_line(data, reason):

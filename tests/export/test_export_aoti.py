@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 # With all that `small` has and `base` has not: box coordinates, symbol vectors, glyphs.
-CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)
+CONFIG = TINY.changed(image={"box_coordinates": True, "symbol_channels": 3}, glyph={"channels": 2, "modes": 4})
 CPU = torch.device("cpu")
 LARGEST_BATCH = 4
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -28,8 +26,8 @@ def by_name(config, outputs):
     return dict(zip(["boxes_drawn", "masks", *(f"image_{size}" for size in config.resolutions)], outputs, strict=True))
 
 
-ROOTS = dataclasses.replace(EXTENDED, glyph_hooks=True, glyph_fit=True)
-SHARED = dataclasses.replace(TINY, layout_shared_noise=3)
+ROOTS = EXTENDED.changed(glyph={"hooks": True, "fit": True})
+SHARED = TINY.changed(layout={"shared_noise": 3})
 
 
 @pytest.mark.parametrize(
@@ -113,7 +111,7 @@ def test_inputs_of_graphs():
 
 def test_masks_of_any_weights():
     """The norm's shift beside zero padding is where folding it could go wrong."""
-    model = tiny_model(dataclasses.replace(TINY, mask_hidden_dim=6))
+    model = tiny_model(TINY.changed(image={"mask_hidden_dim": 6}))
     refiner = model.image_model.mask_refiner
     with torch.no_grad():
         refiner.norm.running_mean.normal_()

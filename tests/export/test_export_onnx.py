@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import importlib.util
 import json
@@ -42,7 +41,7 @@ pytest.importorskip("onnxscript")
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
 CONFIGS = {"base-like": TINY, "small-like": EXTENDED}
-SHORT = {"short": dataclasses.replace(EXTENDED, gconv_num_layers=1, layout_num_layers=1)}  # tracing takes its time
+SHORT = {"short": EXTENDED.changed(layout={"num_layers": 1}, image={"gconv_num_layers": 1})}  # tracing takes its time
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +177,7 @@ def test_the_documented_way_without_torch_and_hmeg(exported, tmp_path, monkeypat
     render += "\nimport sys\nassert not {'torch', 'hmeg'} & set(sys.modules)\n"
     subprocess.run([sys.executable, "-I", "-c", render], check=True, cwd=tmp_path)
     generator = hmeg.Generator(tiny_model(), "cpu", "tiny")
-    for index, sample in enumerate(generator(["x^2+1", "y"], seed=0, size=TINY.image_size)):
+    for index, sample in enumerate(generator(["x^2+1", "y"], seed=0, size=TINY.image.size)):
         with Image.open(f"{index}.png") as image:
             assert np.abs(np.asarray(image).astype(int) - sample.array).max() <= 1
 

@@ -7,9 +7,10 @@ import torch
 
 from hmeg.export.decoder_part import DecoderPart, example_inputs
 from hmeg.export.metadata import ExportMetadata
-from hmeg.export.runtime import checked_inputs, decoder_inputs, load_runtime
+from hmeg.export.runtime import checked_inputs, load_runtime
 from hmeg.graph.latex import parse_latex
 from hmeg.model import BASE, SMALL
+from hmeg.model.composition import Composition, decoder_input_shapes
 from hmeg.model.graph_batch import GraphBatch
 from tests.support.tiny_model import EXTENDED, TINY, tiny_model
 
@@ -21,21 +22,35 @@ def test_composition_and_decoder_make_the_models_images(config):
     model = tiny_model(config)
     graph = GraphBatch.from_graphs([parse_latex("x^2 + 1"), parse_latex("y")])
     boxes = torch.rand(len(graph.symbols), 4).sort(dim=1).values
-    noise = torch.randn(2, config.layout_noise_dim, 64, 64)
-    modes = torch.arange(len(graph.symbols)) % config.glyph_modes
+    noise = torch.randn(2, config.image.noise_dim, 64, 64)
+    modes = torch.arange(len(graph.symbols)) % config.glyph.modes
     with torch.inference_mode():
         wanted = model.image_model(graph, noise, boxes, glyph_modes=modes).images
         composition = model.image_model.compose(graph, boxes, modes)
-        inputs = {"layout": composition.layout, "noise": noise, "glyphs": composition.glyphs}
-        shapes = {name: tuple(value.shape[1:]) for name, value in inputs.items() if value is not None}
-        assert shapes == decoder_inputs(config)
+        inputs = composition.decoder_inputs(noise)
+        assert {name: tuple(value.shape[1:]) for name, value in inputs.items()} == decoder_input_shapes(config)
         for size, image in zip(config.resolutions, DecoderPart(model)(**inputs), strict=True):
             torch.testing.assert_close(image, wanted[size], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("config", [TINY, EXTENDED], ids=["base-like", "small-like"])
+def test_a_composition_comes_back_from_its_tensors(config):
+    shapes = decoder_input_shapes(config)
+    drawn = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
+    noise = drawn.pop("noise")
+    composition = Composition.of_decoder_inputs(config, **drawn)
+    again = Composition.of_tensors(config, composition.tensors())
+    inputs = again.to(torch.float64).decoder_inputs(noise)
+    assert inputs.pop("noise") is noise
+    assert inputs.keys() == drawn.keys()
+    assert all(torch.equal(value, drawn[name].double()) for name, value in inputs.items())
+    with pytest.raises(ValueError, match=f"'tiny' has {len(composition.tensors())} tensors, got 4"):
+        Composition.of_tensors(config, [noise] * 4)
+
+
 def test_shapes_of_the_two_models():
-    assert decoder_inputs(BASE) == {"layout": (128, 64, 64), "noise": (32, 256, 256)}
-    assert decoder_inputs(SMALL) == {"layout": (28, 64, 64), "noise": (2, 256, 256), "glyphs": (1, 256, 256)}
+    assert decoder_input_shapes(BASE) == {"layout": (128, 64, 64), "noise": (32, 256, 256)}
+    assert decoder_input_shapes(SMALL) == {"layout": (28, 64, 64), "noise": (2, 256, 256), "glyphs": (1, 256, 256)}
 
 
 def test_metadata_comes_back_from_text():

@@ -6,7 +6,6 @@ What TensorRT itself makes of a network is tested on a GPU with TensorRT only (t
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -24,7 +23,6 @@ from hmeg.cli import main
 from hmeg.export.decoder_part import DecoderPart, example_inputs
 from hmeg.export.errors import Unavailable
 from hmeg.export.metadata import ExportMetadata
-from hmeg.export.runtime import decoder_inputs
 from hmeg.export.trt.build import build_engine
 from hmeg.export.trt.library import require_tensorrt
 from hmeg.export.trt.profiles import DEFAULT_PROFILES, BatchProfile, check_profiles, parts
@@ -32,12 +30,13 @@ from hmeg.export.trt.runtime import TensorRTRuntime
 from hmeg.export.trt.sidecar import read_sidecar, sidecar_path
 from hmeg.generation.decoder_file import load_decoder
 from hmeg.model.checkpoint import load_weights
+from hmeg.model.composition import decoder_input_shapes
 from tests.support.fake_tensorrt import Network, fake_tensorrt
 from tests.support.tiny_model import TINY, save_tiny
 
 pytestmark = pytest.mark.xdist_group("tensorrt")  # one process, for the ONNX file is made once a process
 
-CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)
+CONFIG = TINY.changed(image={"box_coordinates": True, "symbol_channels": 3}, glyph={"channels": 2, "modes": 4})
 GPU = torch.device("cuda")
 STREAM = 0x1234
 PROFILES = (BatchProfile(1, 1, 2), BatchProfile(3, 4, 8))
@@ -57,11 +56,11 @@ def part(weights) -> DecoderPart:
 @pytest.fixture
 def network(part) -> Network:
     def compute(inputs):
-        given = (torch.from_numpy(inputs[name]) for name in decoder_inputs(CONFIG))
+        given = (torch.from_numpy(inputs[name]) for name in decoder_input_shapes(CONFIG))
         return {f"image_{image.shape[-1]}": image.numpy() for image in part(*given)}
 
-    inputs = [(name, "FLOAT", (-1, *shape)) for name, shape in decoder_inputs(CONFIG).items()]
-    outputs = [(f"image_{r}", "FLOAT", (-1, CONFIG.image_channels, r, r)) for r in CONFIG.resolutions]
+    inputs = [(name, "FLOAT", (-1, *shape)) for name, shape in decoder_input_shapes(CONFIG).items()]
+    outputs = [(f"image_{r}", "FLOAT", (-1, CONFIG.image.channels, r, r)) for r in CONFIG.resolutions]
     return Network(inputs, outputs, compute)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hmeg
+from hmeg.data.relation_records import from_records
 from hmeg.devices import select_device
 from hmeg.generation import generator as module
 from hmeg.generation.generator import Generator
@@ -46,7 +47,7 @@ def test_sample_is_complete(generator):
     assert sample.weights == f"tiny@{generator.model.weights_id or sample.weights.split('@')[1]}"
     label = sample.label()
     assert label["symbols"] == list(sample.graph.symbols)
-    assert {tuple(r) for r in label["relations"]} == {(r.subject, r.object, r.name) for r in sample.graph.relations}
+    assert from_records(label["relations"]) == sample.graph.relations
     assert "line" not in label
 
 
@@ -58,9 +59,9 @@ def test_image_is_what_the_model_computes(generator):
     (sample,) = generator(graph, seed=3, size=64)
     batch = GraphBatch.from_graphs([graph])
     with torch.inference_mode():
-        boxes = generator.model.layout_generator(batch, torch.from_numpy(box_noise(3, TINY.box_noise_dim, 3, 0)))
+        boxes = generator.model.layout_generator(batch, torch.from_numpy(box_noise(3, TINY.layout.noise_dim, 3, 0)))
         boxes = torch.from_numpy(upright(boxes.numpy()))
-        noise = image_noise(TINY.layout_noise_dim, 64, 3, [0])
+        noise = image_noise(TINY.image.noise_dim, 64, 3, [0])
         output = generator.model.image_model(batch, noise, boxes)
     np.testing.assert_array_equal(sample.graph.boxes, boxes.numpy())
     image = output.images[64][0, 0].numpy()
@@ -163,6 +164,35 @@ def test_stream_of_expressions(generator):
         next(stream)
 
 
+MIXED = ["x", r"\hbar", Task(7, parse_latex("z")), "", "y"]
+
+
+def test_stream_goes_on_after_what_cannot_be_drawn(generator):
+    """The others keep their indices, and so their images."""
+    skipped = []
+    stream = generator.stream(MIXED, size=64, on_error=lambda *told: skipped.append(told))
+    samples = list(stream)
+    assert [(s.latex, s.index) for s in samples] == [("x", 0), ("z", 7), ("y", 4)]
+    assert [(position, expression) for position, expression, _ in skipped] == [(1, r"\hbar"), (3, "")]
+    assert all(isinstance(error, ValueError) for _, _, error in skipped) and "hbar" in str(skipped[0][2])
+    (alone,) = generator.stream([Task(4, parse_latex("y"))], size=64)
+    np.testing.assert_array_equal(samples[2].array, alone.array)
+
+
+def test_stream_warns_of_what_it_skips(generator):
+    with pytest.warns(hmeg.SkippedExpression) as warned:
+        assert len(list(generator.stream(MIXED, size=64, on_error="skip"))) == 3
+    first, second = (str(one.message) for one in warned)
+    assert first.startswith(r"expression 1 ('\hbar') skipped: ") and second.startswith("expression 3 ('') skipped: ")
+
+
+def test_stream_raises_what_no_text_or_graph_is_and_unknown_words(generator):
+    with pytest.raises(TypeError, match="LaTeX text or a SymbolGraph, got NoneType"):
+        list(generator.stream(["x", None], size=64, on_error="skip"))
+    with pytest.raises(ValueError, match="on_error must be 'raise', 'skip' or a function, got 'ignore'"):
+        generator.stream(["x"], size=64, on_error="ignore")
+
+
 def test_lines_of_an_open_file_leave_their_ends_behind(generator):
     first, second = generator.stream(["x^2\n", "y\r\n"], size=64)
     assert [first.latex, second.latex] == ["x^2", "y"]
@@ -173,7 +203,10 @@ def test_sizes(generator, size):
     (sample,) = generator(r"\frac{a}{b}", seed=0, size=size)
     assert sample.array.shape == (size, size)
     (full,) = generator(r"\frac{a}{b}", seed=0, size=64)
-    np.testing.assert_allclose(sample.boxes, full.boxes * size / 64, atol=0.02)
+    np.testing.assert_array_equal(sample.graph.boxes, full.graph.boxes)
+    assert (sample.boxes[:, :2] < sample.boxes[:, 2:]).all()
+    assert (sample.boxes >= 0).all()
+    assert (sample.boxes <= size).all()
 
 
 @pytest.mark.parametrize("size", [0, -4, 15, 65, 256])
@@ -183,7 +216,7 @@ def test_size_refused(generator, size):
 
 
 def test_colour_model():
-    config = dataclasses.replace(TINY, image_channels=3)
+    config = TINY.changed(image={"channels": 3})
     (sample,) = Generator(tiny_model(config), "cpu")("x", size=32)
     assert sample.array.shape == (32, 32, 3)
     assert sample.image.mode == "RGB"
@@ -193,7 +226,7 @@ def test_given_boxes_are_drawn(generator):
     boxes = np.array([[0.6, 0.9, 0.2, 0.1], [-0.5, 0.2, 1.5, 0.4]])
     graph = SymbolGraph(("x", "y"), (Relation(0, 1, "Right"),), boxes=boxes)
     (sample,) = generator(graph, size=64)
-    np.testing.assert_allclose(sample.boxes, [[12.8, 6.4, 38.4, 57.6], [0, 12.8, 64, 25.6]], atol=0.011)
+    np.testing.assert_allclose(sample.graph.boxes, [[0.2, 0.1, 0.6, 0.9], [-0.5, 0.2, 1.5, 0.4]], atol=1e-6)
     assert sample.latex == "x y"
     (elsewhere,) = generator(graph.with_boxes(boxes + 0.1), size=64)
     assert sample.array.tobytes() != elsewhere.array.tobytes()

@@ -21,7 +21,7 @@ from hmeg.generation.manifest import MANIFEST, Manifest
 from hmeg.model.checkpoint import load_weights
 from tests.support.tiny_model import TINY, save_tiny
 
-CONFIG = dataclasses.replace(TINY, box_coordinates=True, symbol_channels=3, glyph_channels=2, glyph_modes=4)
+CONFIG = TINY.changed(image={"box_coordinates": True, "symbol_channels": 3}, glyph={"channels": 2, "modes": 4})
 
 
 @pytest.fixture(scope="module")

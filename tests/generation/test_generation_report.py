@@ -118,6 +118,15 @@ def test_run_without_samples(tmp_path):
     assert "1: W" in page
 
 
+def test_a_fraction_bar_is_no_minus():
+    label = sample(0).label() | {"symbols": ["-", "a", "b", "-"], "boxes": [[0, 0, 1, 1]] * 4}
+    label["relations"] = [[0, 1, "Above"], [0, 2, "Below"], [0, 3, "Right"]]
+    summary = Summary()
+    summary.add(label)
+    assert summary.symbols == {"fraction bar": 1, "a": 1, "b": 1, "-": 1}
+    assert label["symbols"] == ["-", "a", "b", "-"]
+
+
 def test_summary_counts():
     summary = Summary()
     for index in range(70):

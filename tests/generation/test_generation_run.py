@@ -53,6 +53,7 @@ def test_folder(tmp_path):
         "contact_sheet.png",
         "labels.jsonl",
         "manifest.json",
+        "metadata.jsonl",
         "rejected.jsonl",
         "report.html",
         "timing.jsonl",
@@ -66,10 +67,10 @@ def test_folder(tmp_path):
         "tokens": ["x", "y"],
         "symbols": ["x", "y"],
         "boxes": [[0, 1.25, 8, 9], [9, 1, 31.5, 32]],
-        "relations": [[0, 1, "Right"]],
+        "relations": [{"subject": 0, "object": 1, "type": "Right"}],
         "symlg": sample(0).symlg,
         "ink": round(1 - sample(0).array.mean() / 255, 4),
-        "seed": 11,
+        "seed": "11",
         "index": 0,
         "weights": "tiny@0123456789ab",
     }
@@ -178,14 +179,18 @@ def test_other_settings_are_refused_then_replaced(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_runs_with_other_image_noise_are_not_gone_on_with(tmp_path):
-    """Those of before it was made by normal_noise do not say what theirs is."""
+@pytest.mark.parametrize(
+    ("setting", "difference"),
+    [("image_noise", "image noise numpy, not normal_noise"), ("labels", "labels mixed, not typed")],
+)
+def test_runs_of_earlier_versions_are_not_gone_on_with(tmp_path, setting, difference):
+    """They do not say what their image noise is made by, nor which form their labels have."""
     with Run(tmp_path, SETTINGS) as run:
         write_shard(run, range(4))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    del manifest["settings"]["image_noise"]
+    del manifest["settings"][setting]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(FileExistsError, match=r"an earlier run .*image noise numpy, not normal_noise.*--overwrite"):
+    with pytest.raises(FileExistsError, match=rf"an earlier run .*{difference}.*--overwrite"):
         Run(tmp_path, SETTINGS)
 
 

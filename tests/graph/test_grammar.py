@@ -165,10 +165,12 @@ def test_graphs_without_a_baseline(graph, message):
         baseline_from(graph)
 
 
-@pytest.mark.parametrize(("subject", "relation"), [("x", "Above"), ("x", "Inside"), ("-", "Below")])
+@pytest.mark.parametrize(
+    ("subject", "relation"), [("x", "Inside"), ("-", "Inside"), (r"\\sum", "Inside"), (r"\\overbrace", "Inside")]
+)
 def test_arrangements_latex_cannot_write(subject, relation):
-    graph = SymbolGraph((subject, "a"), (Relation(0, 1, relation),))
-    with pytest.raises(ValueError, match=f"nothing to put {relation} of symbol {subject}"):
+    graph = SymbolGraph((subject.replace("\\\\", "\\"), "a"), (Relation(0, 1, relation),))
+    with pytest.raises(ValueError, match=f"nothing to put {relation} of symbol {subject}|nothing at it"):
         to_latex(baseline_from(graph))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hmeg.data.inkml import read_inkml
 from hmeg.graph.label_graph import LabelGraphError, parse_lg, read_lg, symbol_paths, write_lg, write_symlg
+from hmeg.graph.latex import parse_latex
 from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.tree import NotATreeError, canonical_form, same_graph, tree_text, walk
 from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
@@ -138,7 +139,7 @@ def test_paths_are_unique_even_where_a_symbol_has_two_subscripts():
         ("# IUD, empty\n", "no symbols"),
         ("X, a, b\n", "line 1: 'X'"),
         ("O, a\n", "line 1: O wants"),
-        ("O, a, W, 1.0, 0\n", "line 1: symbol 'W'"),
+        ("O, a, é, 1.0, 0\n", "line 1: symbol 'é'"),
         ("O, a, x, 1.0, 0\nO, a, x, 1.0, 1\n", "line 2: object 'a' is declared twice"),
         ("O, a, x, 1.0, 0\nR, a, b, Right, 1.0\n", "line 2: 'b' is not declared"),
         ("O, a, x, 1.0, 0\nO, b, x, 1.0, 1\nR, a, b, Beside, 1.0\n", "line 3: relation 'Beside'"),
@@ -155,6 +156,17 @@ def test_paths_are_unique_even_where_a_symbol_has_two_subscripts():
 def test_refused_with_the_line(text, reason):
     with pytest.raises(LabelGraphError, match=reason):
         read_lg(text)
+
+
+def test_inherited_relations_between_objects_are_left_out():
+    """As CROHME 2019 writes a root: Inside of it are several members of one row."""
+    objects = "O, r, \\sqrt, 1.0, 0\nO, a, a, 1.0, 1\nO, p, +, 1.0, 2\nO, b, b, 1.0, 3\n"
+    row = "R, a, p, Right, 1.0\nR, p, b, Right, 1.0\nR, r, a, Inside, 1.0\n"
+    tree = read_lg(objects + row)
+    assert same_graph(tree, parse_latex(r"\sqrt{a+b}"))
+    assert read_lg(objects + "R, r, p, Inside, 1.0\nR, r, b, Inside, 1.0\n" + row) == tree
+    # What does not follow from the rest stays, and is no tree.
+    assert len(read_lg(objects + row + "R, r, b, Sup, 1.0\n").relations) == 4
 
 
 def test_bytes_that_are_no_text_are_refused():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hmeg.graph.latex import latex_to_mathml, parse_latex
 from hmeg.graph.mathml import MathmlError, read_mathml
 from hmeg.graph.symbol_graph import Relation
+from hmeg.graph.tree import same_graph
 
 
 def edges(body: str) -> list[str]:
@@ -108,20 +110,56 @@ def test_reading_order():
     assert graph.relations[-1] == Relation(0, 3, "Right")
 
 
+def test_tables_binomials_marks_and_frames():
+    cells = "<mtr><mtd><mi>a</mi></mtd><mtd><mi>b</mi></mtd></mtr><mtr><mtd><mi>c</mi></mtd></mtr>"
+    table = [
+        "&1 Inside a",
+        "&1 Right &2",
+        "&2 Inside b",
+        "&1 Below &3",
+        "&3 Inside c",
+    ]
+    assert sorted(edges(f"<mtable>{cells}</mtable>")) == sorted(table)
+    assert edges("<mtable><mtr><mtd><mi>a</mi></mtd></mtr></mtable><mi>b</mi>") == ["a Right b"]
+    binomial = '<mo>(</mo><mfrac linethickness="0pt"><mi>n</mi><mi>k</mi></mfrac><mo>)</mo>'
+    assert same_graph(read_mathml(f"<math>{binomial}</math>"), parse_latex(r"\binom{n}{k}"))
+    assert edges("<mover><mi>x</mi><mo>^</mo></mover><mi>y</mi>") == [r"\hat Below x", r"\hat Right y"]
+    assert edges("<munder><mi>x</mi><mo>_</mo></munder>") == [r"\underline Above x"]
+    assert edges('<menclose notation="circle"><mi>x</mi></menclose>') == [r"\bigcirc Inside x"]
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"x^2_1 + \frac{a}{b}",
+        r"\sqrt[3]{x} \leq \sum_{i=1}^n \int_0^1",
+        r"f'' (x)",
+        r"\hat{x} + \overline{ab}",
+        r"\omega \hbar \partial W",
+        r"\mathbb{R}",
+        r"\binom{n}{k}",
+        r"\left( \begin{matrix} a & b \\ c & d \end{matrix} \right)",
+        r"\begin{cases} a & b \\ c & d \end{cases}",
+    ],
+)
+def test_latex_by_way_of_mathml_is_the_graph_of_the_latex(latex):
+    assert same_graph(read_mathml(latex_to_mathml(latex)), parse_latex(latex))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
         ("", "no symbols"),
-        ("<mi>W</mi>", "'W'"),
-        (r"<mi>\hbar</mi>", "hbar"),
-        ("<mi>ab#</mi>", "'#'"),
+        ("<mi>é</mi>", "'é'"),
+        (r"<mi>\foo</mi>", "foo"),
+        ("<mi>ab@</mi>", "'@'"),
         ("<mfrac><mrow/><mi>b</mi></mfrac>", "numerator of a fraction is empty"),
         ("<mfrac><mi>b</mi><mrow/></mfrac>", "denominator of a fraction is empty"),
         ("<mfrac><mi>b</mi></mfrac>", "1 children, not 2"),
-        ('<mfrac linethickness="0pt"><mi>n</mi><mi>k</mi></mfrac>', "without a bar"),
         ("<msqrt/>", "radicand of a root is empty"),
         ("<msubsup><mi>x</mi><mi>i</mi></msubsup>", "2 children, not 3"),
-        ("<mtable><mtr><mtd><mi>a</mi></mtd></mtr></mtable>", "mtable"),
+        ("<mtable/>", "no symbols"),
+        ("<mover><mrow/><mo>^</mo></mover>", "a mark stands at"),
         ("<mmultiscripts><mi>a</mi></mmultiscripts>", "mmultiscripts"),
         ("<menclose><mi>a</mi></menclose>", "menclose"),
         ("<mrow>x<mi>y</mi></mrow>", "outside mi, mn, mo"),

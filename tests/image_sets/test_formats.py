@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from hmeg.generation.run import Run
+from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.label_graph import read_lg
 from hmeg.graph.latex import parse_latex
 from hmeg.image_sets.can_writer import CanFormat
 from hmeg.image_sets.comer_writer import ComerFormat
-from hmeg.image_sets.tokens import TOKENS
+from hmeg.image_sets.sample import Sample
+from hmeg.image_sets.tokens import TOKENS, can_dictionary, caption, check_caption, official
 from tests.support.runs import settings, write_shard
 from tests.support.samples import sample
 
@@ -134,13 +136,39 @@ def test_colour_becomes_grey_for_recognisers():
         np.testing.assert_array_equal(read(file_format(None, "train").encode(colour.array)), grey)
 
 
-def test_dictionary_has_every_token_latex_is_written_with():
+def test_dictionary_is_that_of_the_official_captions():
+    """CAN's, CoMER's, TAMER's and ICAL's: no \\lt, \\gt, \\nolimits, and \\cdot, \\cdots besides."""
+    words = can_dictionary()
+    assert len(words) == len(set(words)) == 111
+    assert words[:2] == ("eos", "sos")
+    assert words[107:] == ("^", "_", "{", "}")
+    assert {"<", ">", r"\cdot", r"\cdots", r"\ldots", r"\limits", r"\frac", r"\sqrt"} <= set(words)
+    assert not {r"\lt", r"\gt", r"\nolimits"} & set(words)
+    assert set(TOKENS) == set(words[2:])
+
+
+def test_captions_have_official_tokens_only():
+    def tokens(latex: str) -> list[str]:
+        name, *rest = caption("n", Sample(None, parse_latex(latex), latex, None, 0, 0, "")).split()
+        assert name == "n"
+        return rest
+
+    assert tokens("a<b>c") == ["a", "<", "b", ">", "c"]
+    assert tokens(r"$\sum_{i}^n i$") == tokens(r"\sum_{i}^n i") == [r"\sum", *"_{i}^{n}i"]
+    assert tokens(r"\int\limits_0 x")[:2] == [r"\int", r"\limits"]
+    with pytest.raises(ValueError, match=r"no token \\overset; choose folder or webdataset"):
+        tokens(r"\overset{a}{=}")
+    with pytest.raises(ValueError, match=r"no LaTeX .*choose folder or webdataset"):
+        check_caption(SymbolGraph(("a", "b")))
+
+
+def test_dictionary_has_every_token_captions_are_written_with():
     grammar = Grammar.crohme()
     texts = [grammar.draw(5, index) for index in range(300)]
     texts += [r"\sqrt[3]{x}", r"\sum\nolimits_{i}^{n} i", r"\int\limits_{0}^{1} x", r"\lim_{x \rightarrow 0} x"]
     for text in texts:
         graph = parse_latex(text)
-        tokens = type(sample())(None, graph, text, None, 0, 0, "").tokens
+        tokens = official(type(sample())(None, graph, text, None, 0, 0, "").tokens)
         assert set(tokens) <= set(TOKENS), text
         again = parse_latex(" ".join(tokens))
         assert sorted(again.symbols) == sorted(graph.symbols)

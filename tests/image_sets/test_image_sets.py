@@ -210,8 +210,12 @@ def write_record(folder: Path, **record: object) -> Path:
     return folder
 
 
-def test_boxes_are_shares_of_width_and_height(tmp_path: Path) -> None:
-    record = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
+SUP = {"subject": 0, "object": 1, "type": "Sup"}
+
+
+@pytest.mark.parametrize("relation", [SUP, [0, 1, "Sup"]], ids=["object", "list of earlier versions"])
+def test_boxes_are_shares_of_width_and_height(tmp_path: Path, relation: object) -> None:
+    record = {"symbols": ["x", "2"], "relations": [relation], "boxes": [[4, 5, 20, 10], [20, 0, 40, 5]]}
     entry = open_images(write_record(tmp_path / "run", **record)).entries[0]
     assert entry.label == "x ^ { 2 }" and entry.graph is not None and entry.graph.boxes is not None
     np.testing.assert_allclose(entry.graph.boxes, [[0.1, 0.5, 0.5, 1], [0.5, 0, 1, 0.5]], rtol=1e-6)
@@ -231,12 +235,16 @@ def test_what_is_said_may_be_little(tmp_path: Path) -> None:
 
 
 def test_graphs_that_are_none_are_named(tmp_path: Path) -> None:
-    good = {"symbols": ["x", "2"], "relations": [[0, 1, "Sup"]], "boxes": [[0, 0, 1, 1]] * 2}
+    good = {"symbols": ["x", "2"], "relations": [SUP], "boxes": [[0, 0, 1, 1]] * 2}
     for bad in (
         {"symbols": ["x", "strange"]},
         {"symbols": "x2"},
         {"relations": None},
         {"relations": [[0, 1]]},
+        {"relations": [{"subject": 0, "object": 1}]},
+        {"relations": [{**SUP, "subject": None}]},
+        {"relations": [{**SUP, "type": "Beside"}]},
+        {"relations": [3]},
         {"relations": [[0, 7, "Sup"]]},
         {"relations": [[0, float("inf"), "Sup"]]},
         {"boxes": [[0, 0, 1, 1]]},
@@ -291,3 +299,40 @@ def test_shards_that_break_off_are_refused_wherever(runs: dict[str, Path], tmp_p
             open_images(path)
     path.write_bytes(whole + bytes(tarfile.RECORDSIZE))
     assert len(open_images(path).labels) == count
+
+
+def png(grey: int) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(np.full((4, 4), grey, dtype=np.uint8)).save(target, format="PNG")
+    return target.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_names_with_dots_in_shards_are_read_as_webdataset_does(tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    label = json.dumps({"tokens": ["x"]}).encode()
+    members = {
+        **{"a/22.00.v1.png": png(200), "a/22.00.v1.json": label, "._22.00.v1.png": b"of macOS"},
+        **{"b.mask.png": png(9), "b.png": png(220), "b.note.txt": b"y"},
+    }
+    shard = write_tar(tmp_path / "dots.tar", members)
+    images = open_images(shard)
+    samples = list(webdataset.WebDataset(str(shard), shardshuffle=False).decode("l8"))
+    assert images.names == [one["__key__"] for one in samples] == ["a/22", "b"]
+    assert images.labels == ["x", "y"]
+    assert [int(image[0, 0]) for image in images] == [samples[0]["00.v1.png"][0, 0], samples[1]["png"][0, 0]]
+
+
+def test_names_whose_dots_hide_samples_are_refused_in_words(tmp_path: Path) -> None:
+    shard = write_tar(tmp_path / "dots.tar", {"a.b/22.00.v1.png": png(200), "a.b/22.01.v1.png": png(200)})
+    told = r"dots\.tar: 'a\.b/22\.00\.v1\.png' and 'a\.b/22\.01\.v1\.png' are two .* first dot; .* 'a\.b/22_00_v1\.png'"
+    with pytest.raises(ValueError, match=told):
+        open_images(shard)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import hmeg
 from hmeg.graph.latex import parse_latex
+from hmeg.model import SMALL
+from hmeg.model.checkpoint import load_weights, save_weights
 from hmeg.model.glyphs import HOOK
 from hmeg.model.graph_batch import GraphBatch
 
@@ -15,6 +21,20 @@ from hmeg.model.graph_batch import GraphBatch
 @pytest.fixture(scope="module")
 def generator() -> hmeg.Generator:
     return hmeg.load("small", "cpu")
+
+
+def test_its_id_stays_in_whatever_form_it_is_written(generator: hmeg.Generator, tmp_path: Path) -> None:
+    """The bundled file is of the form in which configurations had no parts; a new one has them."""
+    assert generator.model.weights_id == "a699147bb458"
+    assert generator.model.config == SMALL
+    save_weights(generator.model, tmp_path / "again.safetensors")
+    again = load_weights(tmp_path / "again.safetensors")
+    assert (again.weights_id, again.config) == ("a699147bb458", SMALL)
+    texts = []
+    for path in (Path(hmeg.__file__).parent / "weights" / "small.safetensors", tmp_path / "again.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            texts.append(json.loads(file.metadata()["config"]))
+    assert "version" not in texts[0] and texts[1]["version"] == 2
 
 
 @pytest.mark.parametrize("latex", [r"\sqrt{x}", r"\sqrt{a+b+c+d}", r"\sqrt{\frac{a}{b}}"])

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import hashlib
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from hmeg.model import HMEG, ModelConfig
+from hmeg.model import HMEG, ImageConfig, LayoutConfig, ModelConfig
 from hmeg.model.checkpoint import FORMAT, load_weights, save_weights, weights_id
 
 TINY = ModelConfig(
     name="tiny",
-    image_size=32,
-    image_channels=1,
-    embedding_dim=6,
-    gconv_dim=5,
-    gconv_hidden_dim=7,
-    gconv_num_layers=2,
-    refinement_dims=(8, 6, 4),
-    layout_noise_dim=2,
-    mask_hidden_dim=3,
-    mask_size=8,
-    box_coordinates=True,
-    layout_embedding_dim=6,
-    layout_hidden_dim=9,
-    layout_num_layers=2,
-    box_noise_dim=4,
+    layout=LayoutConfig(embedding_dim=6, hidden_dim=9, num_layers=2, noise_dim=4),
+    image=ImageConfig(
+        size=32,
+        channels=1,
+        embedding_dim=6,
+        gconv_dim=5,
+        gconv_hidden_dim=7,
+        gconv_num_layers=2,
+        refinement_dims=(8, 6, 4),
+        noise_dim=2,
+        mask_hidden_dim=3,
+        mask_size=8,
+        box_coordinates=True,
+    ),
 )
 
 
@@ -70,18 +71,27 @@ def test_round_trip_in_float32_is_exact(model: HMEG, tmp_path: Path) -> None:
     assert loaded.weights_id == weights_id(model)
 
 
+# As releases wrote TINY before configurations had parts: all fields, and those of the first release.
+VERSION_1 = json.loads(
+    """{"name": "tiny", "image_size": 32, "image_channels": 1, "embedding_dim": 6, "gconv_dim": 5,
+    "gconv_hidden_dim": 7, "gconv_num_layers": 2, "refinement_dims": [8, 6, 4], "layout_noise_dim": 2,
+    "mask_hidden_dim": 3, "mask_size": 8, "box_coordinates": true, "symbol_channels": 0, "glyph_channels": 0,
+    "glyph_size": 24, "glyph_modes": 1, "glyph_hooks": false, "glyph_fit": false, "layout_embedding_dim": 6,
+    "layout_hidden_dim": 9, "layout_num_layers": 2, "box_noise_dim": 4, "layout_shared_noise": 0, "layout_prior": false,
+    "layout_kaiming_init": false}"""
+)
 LATER = ("glyph_hooks", "glyph_fit", "layout_shared_noise")
+FIRST = {name: value for name, value in VERSION_1.items() if name not in LATER}
 
 
-def test_files_from_before_a_field_was_added_keep_their_id_and_digest(model: HMEG, saved: Path) -> None:
-    """Written without the fields, as older releases did, and with a digest over the fields they had."""
+@pytest.mark.parametrize("older", [VERSION_1, FIRST], ids=["last", "first"])
+def test_files_of_older_releases_keep_their_id_and_digest(model: HMEG, saved: Path, older: dict[str, Any]) -> None:
+    """Their digest is one over the fields of the first release, as the others are at their defaults."""
     with safe_open(saved, framework="pt") as file:
         header = file.metadata()
-    config = json.loads(header["config"])
-    older = {name: value for name, value in config.items() if name not in LATER}
-    assert len(older) == len(config) - len(LATER)
+    assert json.loads(header["config"])["version"] == 2
     tensors = load_file(saved)
-    digest = hashlib.sha256(json.dumps(older, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(FIRST, sort_keys=True).encode())
     for key, value in sorted(tensors.items()):
         value = value.float() if value.is_floating_point() else value
         digest.update(f"{key} {tuple(value.shape)} {value.dtype} ".encode())
@@ -91,8 +101,8 @@ def test_files_from_before_a_field_was_added_keep_their_id_and_digest(model: HME
     save_file(tensors, saved, metadata={**header, "config": json.dumps(older), "digest": whole})
     loaded = load_weights(saved)
     assert loaded.config == TINY and loaded.weights_id == digest.hexdigest()[:12]
-    assert weights_id(HMEG(dataclasses.replace(TINY, glyph_hooks=True))) != weights_id(HMEG(TINY))
-    assert weights_id(HMEG(dataclasses.replace(TINY, layout_shared_noise=1))) != weights_id(HMEG(TINY))
+    assert weights_id(HMEG(TINY.changed(glyph={"hooks": True}))) != weights_id(HMEG(TINY))
+    assert weights_id(HMEG(TINY.changed(layout={"shared_noise": 1}))) != weights_id(HMEG(TINY))
 
 
 def test_weights_id_depends_on_weights_only(saved: Path, tmp_path: Path) -> None:
@@ -177,16 +187,25 @@ def test_foreign_files(tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[]", "JSON object"),
         ('{"depth": 3}', "unknown fields: depth"),
-        ('{"gconv_dim": "wide"}', "gconv_dim"),
-        ('{"gconv_dim": true}', "gconv_dim"),
-        ('{"gconv_dim": 1000000000000}', "gconv_dim"),
-        ('{"gconv_num_layers": 100000}', "gconv_num_layers"),
-        ('{"refinement_dims": 3}', "refinement_dims"),
-        ('{"refinement_dims": [1, 2]}', "refinement_dims"),
-        ('{"image_size": 100}', "image_size"),
-        ('{"mask_size": 32}', "mask_size"),
+        ('{"version": 2, "depth": 3, "image": {"width": 3}}', r"unknown fields: depth, image\.width"),
+        ('{"version": 2, "gconv_dim": 8}', "unknown fields: gconv_dim"),
+        ('{"version": 3}', "version 3"),
+        ('{"image": {"gconv_dim": 8}}', "no version: image"),
+        ('{"version": 2, "image": 8}', "image must be a JSON object"),
+        ('{"gconv_dim": "wide"}', r"image\.gconv_dim"),
+        ('{"version": 2, "image": {"gconv_dim": "wide"}}', r"image\.gconv_dim"),
+        ('{"gconv_dim": true}', r"image\.gconv_dim"),
+        ('{"gconv_dim": 1000000000000}', r"image\.gconv_dim"),
+        ('{"gconv_num_layers": 100000}', r"image\.gconv_num_layers"),
+        ('{"layout_num_layers": 0}', r"layout\.num_layers"),
+        ('{"layout_shared_noise": 65}', r"layout\.shared_noise 65"),
+        ('{"refinement_dims": 3}', r"image\.refinement_dims"),
+        ('{"refinement_dims": [1, 2]}', r"image\.refinement_dims"),
+        ('{"image_size": 100}', r"image\.size"),
+        ('{"mask_size": 32}', r"image\.mask_size"),
+        ('{"version": 2, "glyph": {"size": 9, "hooks": true}}', r"glyph\.size"),
         ('{"name": ""}', "name"),
-        ('{"box_coordinates": 1}', "box_coordinates"),
+        ('{"box_coordinates": 1}', r"image\.box_coordinates"),
         ("{}", "corrupt"),
     ],
 )
@@ -206,7 +225,30 @@ def test_weights_that_do_not_fit_are_listed(model: HMEG, saved: Path, tmp_path: 
 
 def test_configuration_round_trip() -> None:
     assert ModelConfig.from_json(TINY.to_json()) == TINY
+    assert ModelConfig.from_json(json.dumps(VERSION_1)) == ModelConfig.from_json(json.dumps(FIRST)) == TINY
+    assert ModelConfig.from_json("{}") == ModelConfig.from_json('{"version": 2}') == ModelConfig.named("base")
     for name in ("base", "small"):
         assert ModelConfig.named(name).name == name
     with pytest.raises(ValueError, match="'huge'"):
         ModelConfig.named("huge")
+
+
+def test_names_of_before_there_were_parts_are_still_read() -> None:
+    for name, value in VERSION_1.items():
+        if name == "name":
+            continue
+        with pytest.warns(DeprecationWarning, match=rf"config\.{name} is config\.(layout|image|glyph)\."):
+            held = getattr(TINY, name)
+        assert held == (tuple(value) if isinstance(value, list) else value)
+    with pytest.raises(AttributeError, match="depth"):
+        _ = TINY.depth
+    assert pickle.loads(pickle.dumps(TINY)) == copy.deepcopy(TINY) == TINY
+
+
+def test_a_part_changes_by_itself() -> None:
+    changed = TINY.changed("other", layout={"num_layers": 3}, glyph={"channels": 2})
+    assert (changed.name, changed.layout.num_layers, changed.glyph.channels) == ("other", 3, 2)
+    assert changed.image == TINY.image
+    assert changed.with_layout_of(TINY).layout == TINY.layout
+    with pytest.raises(ValueError, match="image must be of type ImageConfig"):
+        ModelConfig(image=LayoutConfig())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -138,8 +136,8 @@ def test_bfloat16_by_weights_and_by_autocast():
     "config",
     [
         TINY,
-        dataclasses.replace(TINY, image_channels=3, refinement_dims=(16, 12, 8, 8)),
-        dataclasses.replace(ModelConfig.named("small"), image_size=64, mask_size=16, refinement_dims=(32, 16, 16, 8)),
+        TINY.changed(image={"channels": 3, "refinement_dims": (16, 12, 8, 8)}),
+        ModelConfig.named("small").changed(image={"size": 64, "mask_size": 16, "refinement_dims": (32, 16, 16, 8)}),
     ],
     ids=["tiny", "colour", "small-like"],
 )
@@ -151,7 +149,7 @@ def test_image_model_for_inference(config):
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 1, (len(batch.symbols), 2, 2)).astype(np.float32)
     boxes = torch.from_numpy(np.concatenate([corners.min(1), corners.max(1)], axis=1))
-    noise = torch.randn(3, config.layout_noise_dim, 64, 64)
+    noise = torch.randn(3, config.image.noise_dim, 64, 64)
     made = model.for_inference()
     with torch.inference_mode():
         wanted, got = model(batch, noise, boxes), made(batch, noise, boxes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,9 @@ from hmeg.model import (
     BASE,
     HMEG,
     SMALL,
+    ImageConfig,
     ImageModel,
+    LayoutConfig,
     LayoutDiscriminator,
     LayoutGenerator,
     ModelConfig,
@@ -34,22 +34,21 @@ from hmeg.model.windows import Windows
 # A model that costs next to nothing: images of 64, masks of 16.
 TINY = ModelConfig(
     name="tiny",
-    image_size=64,
-    image_channels=2,
-    embedding_dim=12,
-    gconv_dim=10,
-    gconv_hidden_dim=24,
-    gconv_num_layers=3,
-    refinement_dims=(16, 12, 10, 8, 6),
-    layout_noise_dim=3,
-    mask_hidden_dim=5,
-    mask_size=16,
-    layout_embedding_dim=14,
-    layout_hidden_dim=24,
-    layout_num_layers=3,
-    box_noise_dim=6,
+    layout=LayoutConfig(embedding_dim=14, hidden_dim=24, num_layers=3, noise_dim=6),
+    image=ImageConfig(
+        size=64,
+        channels=2,
+        embedding_dim=12,
+        gconv_dim=10,
+        gconv_hidden_dim=24,
+        gconv_num_layers=3,
+        refinement_dims=(16, 12, 10, 8, 6),
+        noise_dim=3,
+        mask_hidden_dim=5,
+        mask_size=16,
+    ),
 )
-PLAIN_AND_COORDINATES = [TINY, replace(TINY, box_coordinates=True, symbol_channels=3)]
+PLAIN_AND_COORDINATES = [TINY, TINY.changed(image={"box_coordinates": True, "symbol_channels": 3})]
 
 GRAPHS = [
     SymbolGraph(("x", "2", "+", "y"), (Relation(0, 1, "Sup"), Relation(0, 2, "Right"), Relation(2, 3, "Right"))),
@@ -65,9 +64,9 @@ def some_boxes(count: int, seed: int = 0) -> Tensor:
 
 def noise_for(config: ModelConfig, graph: GraphBatch, seed: int = 1) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    image_shape = (graph.num_graphs, config.layout_noise_dim, config.image_size, config.image_size)
+    image_shape = (graph.num_graphs, config.image.noise_dim, config.image.size, config.image.size)
     return (
-        torch.randn(len(graph.symbols), config.box_noise_dim, generator=generator),
+        torch.randn(len(graph.symbols), config.layout.noise_dim, generator=generator),
         torch.randn(image_shape, generator=generator),
     )
 
@@ -158,11 +157,11 @@ def test_the_order_of_symbols_does_not_matter(config: ModelConfig) -> None:
 @pytest.mark.parametrize("prior", [False, True])
 @torch.no_grad()
 def test_noise_of_another_size(prior: bool) -> None:
-    layout = build(replace(TINY, layout_prior=prior)).layout_generator
+    layout = build(TINY.changed(layout={"prior": prior})).layout_generator
     if prior:
         layout.correction[-1].weight.normal_()  # zero before training
     graph = GraphBatch.from_graphs(GRAPHS, typeset=prior)
-    noise = torch.randn(len(graph.symbols), TINY.box_noise_dim, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(len(graph.symbols), TINY.layout.noise_dim, generator=torch.Generator().manual_seed(0))
     wanted, as_it_is = layout(graph, 0.5 * noise), layout(graph, noise)
     layout.scale_noise(0.5)
     torch.testing.assert_close(layout(graph, noise), wanted)
@@ -171,8 +170,8 @@ def test_noise_of_another_size(prior: bool) -> None:
 
 @pytest.mark.parametrize("prior", [False, True])
 def test_shared_noise_is_that_of_each_expressions_first_symbol(prior: bool) -> None:
-    shared, dim = 2, TINY.box_noise_dim
-    layout = build(replace(TINY, layout_shared_noise=shared, layout_prior=prior)).layout_generator
+    shared, dim = 2, TINY.layout.noise_dim
+    layout = build(TINY.changed(layout={"shared_noise": shared, "prior": prior})).layout_generator
     if prior:
         torch.nn.init.normal_(layout.correction[-1].weight)  # zero before training
     graph = GraphBatch.from_graphs([GRAPHS[2], SymbolGraph(("a", "2"), (Relation(0, 1, "Sup"),))], typeset=prior)
@@ -192,7 +191,7 @@ def test_shared_noise_is_that_of_each_expressions_first_symbol(prior: bool) -> N
 @torch.no_grad()
 def test_relations_matter() -> None:
     """The same symbols and noise in another relation give other boxes and another image."""
-    model = build(replace(TINY, layout_kaiming_init=True))
+    model = build(TINY.changed(layout={"kaiming_init": True}))
     sup = SymbolGraph(("x", "2"), (Relation(0, 1, "Sup"),))
     sub = SymbolGraph(("x", "2"), (Relation(0, 1, "Sub"),))
     batch = GraphBatch.from_graphs([sup, sub])
@@ -432,22 +431,23 @@ def test_box_coordinates_gradients() -> None:
 @torch.no_grad()
 def test_channels_in_boxes_come_after_the_upsampled_node_vectors() -> None:
     """Coordinates, then symbol vectors; both are part of the layout that the model reports."""
-    config = replace(TINY, box_coordinates=True, symbol_channels=3)
+    config = TINY.changed(image={"box_coordinates": True, "symbol_channels": 3})
     graph, boxes = GraphBatch.from_graphs(GRAPHS), some_boxes(8)
     model = build(config).image_model
     layout = model(graph, noise_for(config, graph)[1], boxes).layout
-    assert layout.shape == (3, config.gconv_dim + 5 + 3, config.image_size, config.image_size)
+    assert layout.shape == (3, config.image.gconv_dim + 5 + 3, config.image.size, config.image.size)
     assert model.symbol_vectors is not None
-    in_boxes = compose_in_boxes(model.symbol_vectors(graph.symbols), boxes, graph.batch, config.mask_size, 3)
+    in_boxes = compose_in_boxes(model.symbol_vectors(graph.symbols), boxes, graph.batch, config.image.mask_size, 3)
     expected = F.interpolate(in_boxes, scale_factor=4.0, mode="bilinear")
-    assert torch.allclose(layout[:, config.gconv_dim :], expected)
+    assert torch.allclose(layout[:, config.image.gconv_dim :], expected)
 
 
 @pytest.mark.parametrize("config", PLAIN_AND_COORDINATES, ids=["plain", "coordinates"])
 @torch.no_grad()
 def test_windows_are_parts_of_the_whole_image(config: ModelConfig) -> None:
     """Away from a window's border, which the convolutions cannot look beyond, it is what the whole image shows."""
-    config = replace(config, refinement_dims=(6, 5, 4))  # three stages: a receptive field that fits into a window
+    # Three stages: a receptive field that fits into a window.
+    config = config.changed(image={"refinement_dims": (6, 5, 4)})
     graph, boxes = GraphBatch.from_graphs(GRAPHS), some_boxes(8)
     model = build(config).image_model
     noise = noise_for(config, graph)[1]
@@ -463,7 +463,7 @@ def test_windows_are_parts_of_the_whole_image(config: ModelConfig) -> None:
 
 def test_symbol_channels_need_box_coordinates() -> None:
     with pytest.raises(ValueError, match="box_coordinates"):
-        replace(TINY, symbol_channels=3)
+        TINY.changed(image={"symbol_channels": 3})
 
 
 # --- discriminators --------------------------------------------------------------------------------------------------
@@ -569,7 +569,7 @@ def test_signals_survive_the_graph_convolutions(config: ModelConfig) -> None:
     torch.manual_seed(0)
     graph = GraphBatch.from_graphs([GRAPHS[0], GRAPHS[2]])
     networks: list[ImageModel | LayoutGenerator] = [ImageModel(config)]
-    if config.layout_kaiming_init:
+    if config.layout.kaiming_init:
         networks.append(LayoutGenerator(config))
     for network in networks:
         nodes, _ = network.encoder(graph.symbols, graph.edge_index, graph.edge_type)

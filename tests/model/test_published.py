@@ -125,8 +125,8 @@ def test_image_model(image_state: dict[str, Tensor], tmp_path: Path) -> None:
     model = load_image_model(_write_image(tmp_path / "a.pt", image_state))
     assert not model.training
     config = model.config
-    assert (config.name, config.gconv_dim, config.refinement_dims) == ("published", D, DIMS)
-    assert not config.box_coordinates
+    assert (config.name, config.image.gconv_dim, config.image.refinement_dims) == ("published", D, DIMS)
+    assert not config.image.box_coordinates
     assert torch.equal(model.encoder.symbol_embedding.weight, image_state["obj_embeddings.weight"])
     assert torch.equal(model.encoder.convs.layers[2].node.out.weight, image_state["gconv_net.gconvs.1.net2.2.weight"])
     first = image_state["refinement_net.refinement_modules.0.net.0.weight"]
@@ -145,7 +145,8 @@ def test_layout_generator(layout_state: dict[str, Tensor], tmp_path: Path) -> No
     torch.save({"generator": {f"module.{k}": v for k, v in layout_state.items()}}, tmp_path / "b.pt")
     model, again = load_layout_generator(tmp_path / "a.pt"), load_layout_generator(tmp_path / "b.pt")
     assert not model.training
-    assert (model.config.layout_embedding_dim, model.config.box_noise_dim, model.config.layout_num_layers) == (D, 5, 3)
+    sizes = model.config.layout
+    assert (sizes.embedding_dim, sizes.noise_dim, sizes.num_layers) == (D, 5, 3)
     graph = GraphBatch.from_arrays([np.array([3, 99])], [np.array([[0, 1], [2, 0]])])
     noise = torch.randn(2, 5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(model(graph, noise), again(graph, noise))

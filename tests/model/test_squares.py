@@ -1,7 +1,5 @@
 """Layouts of any shape out of squares: one square is itself, larger canvases have no seams and no far symbols."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -10,9 +8,9 @@ from hmeg.graph.latex import parse_latex
 from hmeg.model.box_coordinates import compose_in_boxes
 from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.squares import Covering
-from tests.support.tiny_model import EXTENDED, tiny_model
+from tests.support.tiny_model import EXTENDED, TINY, tiny_model
 
-SIDE = EXTENDED.mask_size
+SIDE = EXTENDED.image.mask_size
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def test_glyphs_are_those_of_the_square(model, shape):
     boxes = torch.tensor([[0.1, 0.1, 0.2, 0.3], [0.3, 0.15, 0.4, 0.25], [0.5, 0.1, 0.52, 0.3]])
     square = model.compose(graph, boxes).glyphs
     canvas = model.compose(graph, boxes, None, shape)
-    assert canvas.glyphs.shape == (1, EXTENDED.glyph_channels, *shape)
+    assert canvas.glyphs.shape == (1, EXTENDED.glyph.channels, *shape)
     assert canvas.nodes.shape[2:] == canvas.in_boxes.shape[2:] == (shape[0] // 4, shape[1] // 4)
     rows, columns = min(shape[0], 64), min(shape[1], 64)
     torch.testing.assert_close(canvas.glyphs[..., :rows, :columns], square[..., :rows, :columns], rtol=0, atol=0)
@@ -110,13 +108,10 @@ def test_many_glyphs_are_placed_in_parts(model, monkeypatch):
 
 def test_published_models_have_canvases_too():
     """Without any of the extensions."""
-    plain = dataclasses.replace(
-        EXTENDED, box_coordinates=False, symbol_channels=0, glyph_channels=0, layout_prior=False
-    )
     graph = GraphBatch.from_graphs([parse_latex("x+1")])
     with torch.inference_mode():
-        made = tiny_model(plain).image_model.compose(graph, some(3, 1)[0], None, (32, 96))
+        made = tiny_model(TINY).image_model.compose(graph, some(3, 1)[0], None, (32, 96))
     assert made.in_boxes is None
     assert made.glyphs is None
     assert np.isfinite(made.nodes.numpy()).all()
-    assert made.nodes.shape == (1, plain.gconv_dim, 8, 24)
+    assert made.nodes.shape == (1, TINY.image.gconv_dim, 8, 24)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import torch
 from PIL import Image
@@ -17,8 +15,8 @@ from tests.support.tiny_model import TINY, tiny_model
 def test_same_boxes_and_images() -> None:
     model = tiny_model()
     graph = GraphBatch.from_graphs([parse_latex(text) for text in (r"\frac{a}{b}", "x + 1", "y")])
-    box_noise = torch.randn(len(graph.symbols), TINY.box_noise_dim)
-    noise = torch.randn(3, TINY.layout_noise_dim, 64, 64)
+    box_noise = torch.randn(len(graph.symbols), TINY.layout.noise_dim)
+    noise = torch.randn(3, TINY.image.noise_dim, 64, 64)
     with torch.inference_mode():
         boxes, output = model(graph, box_noise, noise)
         made = published_road.boxes_of(model.layout_generator, graph, box_noise)
@@ -31,8 +29,8 @@ def test_same_boxes_and_images() -> None:
 
 
 def test_draws_a_file(tmp_path) -> None:
-    model = tiny_model(dataclasses.replace(TINY, image_channels=3))
-    published_road.draw(model, "x ^ 2", tmp_path / "x.png", torch.randn(1, TINY.layout_noise_dim, 64, 64))
+    model = tiny_model(TINY.changed(image={"channels": 3}))
+    published_road.draw(model, "x ^ 2", tmp_path / "x.png", torch.randn(1, TINY.image.noise_dim, 64, 64))
     with Image.open(tmp_path / "x.png") as image:
         pixels = np.asarray(image)
     assert pixels.shape == (64, 64, 3)

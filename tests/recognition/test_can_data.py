@@ -40,6 +40,40 @@ def test_folder_of_images(tmp_path: Path) -> None:
     assert_drawn(open_data(write_run(tmp_path / "run")))
 
 
+def test_every_token_of_the_official_captions_is_known() -> None:
+    """Those of CROHME's captions that CAN comes with; 417 of 8,835 have one of the last four."""
+    words = default_words()
+    official = [
+        "!",
+        "+",
+        "-",
+        "0",
+        "A",
+        "]",
+        r"\Delta",
+        r"\frac",
+        r"\ldots",
+        r"\limits",
+        r"\sqrt",
+        r"\{",
+        "|",
+        "^",
+        "}",
+    ]
+    official += [r"\cdots", r"\cdot", "<", ">"]
+    assert words.unknown(official) == []
+    assert words.decode(words.encode(official)[:-1]) == tuple(official)
+
+
+def test_two_spellings_of_a_symbol_are_one_word() -> None:
+    """What `hmeg generate` writes into folders, and dictionaries of before, have \\lt and \\nolimits."""
+    new, old = default_words(), Words(["eos", "sos", "a", r"\lt", r"\nolimits", r"\sum"])
+    assert new.own(["a", r"\lt", "a", r"\nolimits"]) == ["a", "<", "a"]
+    assert old.own(["a", "<", "a", r"\nolimits"]) == ["a", r"\lt", "a", r"\nolimits"]
+    assert new.encode(["a", r"\lt"]) == new.encode(["a", "<"])
+    assert new.unknown([r"\lt", r"\nolimits", r"\omega"]) == [r"\omega"]
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_can_files_of_every_protocol(tmp_path: Path, protocol: int) -> None:
     assert_drawn(open_data(write_can(tmp_path / "can", protocol=protocol)))

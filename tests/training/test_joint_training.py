@@ -45,9 +45,9 @@ def pixel_loss(model: HMEG) -> Tensor:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=numbers, dtype=torch.float64)
 
-    boxes = model.layout_generator(GRAPH, normal(len(GRAPH.symbols), TINY.box_noise_dim))
-    noise = normal(GRAPH.num_graphs, TINY.layout_noise_dim, TINY.image_size, TINY.image_size)
-    image = model.image_model(GRAPH, noise, boxes, (TINY.image_size,)).images[TINY.image_size]
+    boxes = model.layout_generator(GRAPH, normal(len(GRAPH.symbols), TINY.layout.noise_dim))
+    noise = normal(GRAPH.num_graphs, TINY.image.noise_dim, TINY.image.size, TINY.image.size)
+    image = model.image_model(GRAPH, noise, boxes, (TINY.image.size,)).images[TINY.image.size]
     return (image - normal(*image.shape)).abs().mean()
 
 
@@ -56,7 +56,7 @@ def test_gradients_from_pixels_to_layout_weights(training: bool) -> None:
     """Against finite differences in float64, along random directions of every weight that has a part in boxes."""
     torch.manual_seed(0)
     # The published network's boxes may lie at 0, where its last ReLU lets nothing through; this start has them inside.
-    model = HMEG(replace(TINY, layout_kaiming_init=True)).double().train(training)
+    model = HMEG(TINY.changed(layout={"kaiming_init": True})).double().train(training)
     weights = dict(model.layout_generator.named_parameters())
     model.zero_grad()
     pixel_loss(model).backward()

@@ -59,8 +59,8 @@ def test_half_of_the_steps_judge_unpaired_expressions(data: Path) -> None:
 def test_the_fakes_have_expressions_and_noise_of_their_own(data: Path) -> None:
     made = batches(data, replace(LAYOUT, unpaired_share=0.0))
     batch = made(0)
-    assert batch.noise.shape == (len(batch.graph.symbols), SMALL.box_noise_dim)
-    assert batch.fake_noise.shape == (len(batch.fakes.symbols), SMALL.box_noise_dim)
+    assert batch.noise.shape == (len(batch.graph.symbols), SMALL.layout.noise_dim)
+    assert batch.fake_noise.shape == (len(batch.fakes.symbols), SMALL.layout.noise_dim)
     assert not torch.isin(batch.fake_noise, batch.noise).any()
     assert not torch.equal(made(1).noise[:1], batch.noise[:1])
     orders = {tuple(made(step).fakes.symbols.tolist()) for step in range(10)}

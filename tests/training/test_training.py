@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 from torch import nn
 
+import hmeg
 from hmeg.cli import main
 from hmeg.data.crohme import RenderSettings, prepare
 from hmeg.graph import vocabulary
-from hmeg.model import HMEG, SMALL
+from hmeg.model import HMEG, SMALL, ModelConfig
 from hmeg.model.checkpoint import load_weights, save_weights
 from hmeg.training.checkpoints import checkpoints, load_checkpoint
 from hmeg.training.glyph_ink import varied
@@ -150,20 +152,22 @@ def test_a_run_can_start_from_finished_weights_and_be_packed_with_them(data: Pat
     finished.image_model.glyphs.frequency[:, 1] = 0
     save_weights(finished, file, dtype=torch.float32, metadata={"paper": "as it was"})
     emptied = pack_runs(file, file, out)
-    pictures = emptied.image_model.glyphs.glyphs.unflatten(0, (-1, SMALL.glyph_modes))
+    pictures = emptied.image_model.glyphs.glyphs.unflatten(0, (-1, SMALL.glyph.modes))
     assert pictures[:, 0].any() and not pictures[:, 1].any()
     assert load_weights(out).metadata["paper"] == "as it was", "it is whitened once"
     pack_runs(file, file, out, temperature=0.5)
     assert load_weights(out).metadata["layout_temperature"] == "0.5"
     pack_runs(out, file, out, temperature=0.5)
     assert load_weights(out).metadata["layout_temperature"] == "0.25"
-    other, other_config = tmp_path / "other.safetensors", replace(SMALL, glyph_size=8, layout_shared_noise=3)
+    other, other_config = tmp_path / "other.safetensors", SMALL.changed(layout={"shared_noise": 3}, glyph={"size": 8})
     save_weights(HMEG(other_config), other)
     with pytest.raises(ValueError, match=r"other\.safetensors holds weights of another configuration"):
         ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(other)))
-    assert pack_runs(file, other, out).config == replace(other_config, layout_shared_noise=SMALL.layout_shared_noise)
-    assert pack_runs(other, file, out).config == replace(SMALL, layout_shared_noise=3)
-    assert load_weights(out).config == replace(SMALL, layout_shared_noise=3)
+    assert pack_runs(file, other, out).config == other_config.changed(
+        layout={"shared_noise": SMALL.layout.shared_noise}
+    )
+    assert pack_runs(other, file, out).config == SMALL.changed(layout={"shared_noise": 3})
+    assert load_weights(out).config == SMALL.changed(layout={"shared_noise": 3})
     with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):
         pack_runs(file, tmp_path / "nowhere", out)
     with pytest.raises(ValueError, match="nowhere is neither the folder of a run, nor"):
@@ -185,7 +189,7 @@ def test_drawing_from_their_own_handwriting(data: Path, tmp_path: Path) -> None:
     save_weights(HMEG(SMALL), emptied)
     started = ImageTrainer(data, tmp_path / "second", replace(config, start_from=str(emptied)))
     assert started.model.glyphs is not None
-    filled = slice(vocabulary.NUM_SYMBOL_CLASSES * SMALL.glyph_modes)
+    filled = slice(vocabulary.NUM_SYMBOL_CLASSES * SMALL.glyph.modes)
     assert torch.equal(started.model.glyphs.glyphs[filled], before[filled]), "they are those of the data at hand"
     with pytest.raises(ValueError, match="--model base has none"):
         replace(config, model="base")
@@ -273,19 +277,29 @@ def forget_model(run: Path) -> None:
     """A run's last checkpoint as it was before it told of the model."""
     path = checkpoints(run)[-1]
     state = torch.load(path, weights_only=True)
-    assert state.pop("model") == SMALL.to_json()
+    assert ModelConfig.from_json(state.pop("model")) == SMALL
     torch.save(state, path)
+
+
+def note_model_of_version_1(run: Path) -> None:
+    """A run's last checkpoint as it was before configurations had parts; the bundled weights are of that time."""
+    path = checkpoints(run)[-1]
+    with safe_open(Path(hmeg.__file__).parent / "weights" / "small.safetensors", framework="pt") as file:
+        config = file.metadata()["config"]
+    assert "layout_shared_noise" in config
+    torch.save({**torch.load(path, weights_only=True), "model": config}, path)
 
 
 def test_a_run_of_another_version_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
     config = LayoutTrainingConfig(model="small", steps=1, batch_size=2)
     LayoutTrainer(data, tmp_path / "layout", config).train()
+    note_model_of_version_1(tmp_path / "layout")
     assert LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True).run.step == 1
     forget_model(tmp_path / "layout")
     with pytest.raises(ValueError, match=r"layout was begun by another version of hmeg, in which 'small' is another"):
         LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True)
     joint = JointTrainingConfig(model="small", steps=1, batch_size=2, start_layout=str(tmp_path / "layout"))
-    with pytest.raises(ValueError, match="configuration: layout_shared_noise is 0 there, 32 here"):
+    with pytest.raises(ValueError, match=r"configuration: layout\.shared_noise is 0 there, 32 here"):
         JointTrainer(data, tmp_path / "joint", replace(joint, start_image="small"))
 
 
@@ -297,7 +311,7 @@ def test_packing_a_run_of_the_other_kind_is_one_line(data: Path, tmp_path: Path)
         pack_joint_run(tmp_path / "layout", tmp_path / "out.safetensors")
     assert layout_generator_of(tmp_path / "layout")[1] == SMALL
     forget_model(tmp_path / "layout")
-    assert layout_generator_of(tmp_path / "layout")[1] == replace(SMALL, layout_shared_noise=0)
+    assert layout_generator_of(tmp_path / "layout")[1] == SMALL.changed(layout={"shared_noise": 0})
     settings = tmp_path / "layout" / "config.yaml"
     settings.write_text(settings.read_text().replace("model: small", "model: base"))
     with pytest.raises(ValueError, match="holds no weights of this model") as caught:

@@ -17,9 +17,9 @@ def drawn(model, seed=3):
     """Resolution -> image (C, R, R) of a formula."""
     config, random = model.config, torch.Generator().manual_seed(seed)
     graph = parse_latex(r"\frac{a}{b} + 1")
-    batch = GraphBatch.from_graphs([graph], typeset=config.layout_prior)
-    boxes = torch.randn(len(graph), config.box_noise_dim, generator=random)
-    noise = torch.randn(1, config.layout_noise_dim, config.image_size, config.image_size, generator=random)
+    batch = GraphBatch.from_graphs([graph], typeset=config.layout.prior)
+    boxes = torch.randn(len(graph), config.layout.noise_dim, generator=random)
+    noise = torch.randn(1, config.image.noise_dim, config.image.size, config.image.size, generator=random)
     with torch.no_grad():
         return {r: image[0] for r, image in model.eval()(batch, boxes, noise)[1].images.items()}
 

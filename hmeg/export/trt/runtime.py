@@ -87,7 +87,7 @@ class TensorRTRuntime:
         batch = len(inputs["layout"])
         images = {
             size: torch.empty(
-                batch, config.image_channels, size, size, dtype=DTYPES[self.metadata.precision], device=self._device
+                batch, config.image.channels, size, size, dtype=DTYPES[self.metadata.precision], device=self._device
             )
             for size in config.resolutions
         }

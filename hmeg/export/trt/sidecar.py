@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from hmeg.files import write_whole
+from hmeg.model.composition import decoder_input_shapes
 
 from ..metadata import ExportMetadata
-from ..runtime import decoder_inputs, image_name
+from ..runtime import image_name
 from .profiles import BatchProfile, check_profiles
 
 FORMAT = "hmeg-engine-1"
@@ -171,8 +172,8 @@ def checked_engine(path: str | os.PathLike[str], tensorrt: str, gpu: Gpu) -> tup
 def check_tensors(name: str, metadata: ExportMetadata, found: Sequence[EngineTensor]) -> None:
     """``ValueError`` unless an engine's inputs and outputs are those of the decoder it is said to be."""
     config, dtype = metadata.config, TYPES[metadata.precision]
-    wanted = {(key, True): shape for key, shape in decoder_inputs(config).items()}
-    wanted |= {(image_name(r), False): (config.image_channels, r, r) for r in config.resolutions}
+    wanted = {(key, True): shape for key, shape in decoder_input_shapes(config).items()}
+    wanted |= {(image_name(r), False): (config.image.channels, r, r) for r in config.resolutions}
     there = {(tensor.name, tensor.is_input): tensor for tensor in found}
     for (key, is_input), shape in wanted.items():
         tensor = there.pop((key, is_input), None)

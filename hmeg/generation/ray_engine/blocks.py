@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+from hmeg.graph import SymbolGraph
 
 from ..batching import BATCHES_AHEAD
 from ..inputs import Entry, Rejection, pieces
 from ..manifest import Settings
 from ..overview import is_shown
-from ..tasks import Task
+from ..tasks import Task, check_symbols
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,24 @@ class Block:
 
 
 def blocks(
-    entries: Iterable[Entry], settings: Settings, first_shard: int, samples: int, batch_size: int
+    entries: Iterable[Entry],
+    settings: Settings,
+    first_shard: int,
+    samples: int,
+    batch_size: int,
+    check: Callable[[SymbolGraph], None] = check_symbols,
 ) -> Iterator[Block]:
     """Everything from shard ``first_shard`` on, in order; memory is bounded by one block.
 
     entries  all expressions of the run, from the first one on
     samples  that shards before ``first_shard`` hold
+    check    as for :func:`hmeg.generation.inputs.pieces`
 
     A block holds the tasks that the local engine sorts into batches together (:mod:`hmeg.generation.batching`), so both
     engines compute the same batches. Pixels are for the contact sheet (:mod:`hmeg.generation.overview`).
     """
     size = BATCHES_AHEAD * batch_size
-    missing = pieces(entries, settings.count, first_shard * settings.shard_size, settings.drawn_on.check_expression)
+    missing = pieces(entries, settings.count, first_shard * settings.shard_size, check)
     for shard, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
         tasks: list[Task] = []
         rejections: list[Rejection] = []

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import hmeg
+from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
 
 from ..batching import power_of_two_within
+from ..engine import check_for
 from ..inputs import Entry
 from ..manifest import Settings
 from ..run import Run
@@ -58,7 +60,7 @@ def draw(
     """
     if not run.manifest.complete:
         recipe = _recipe(cluster, weights, run.settings, batch_size, cuda_graphs)
-        results = _results(cluster, weights, recipe, read, run.next_shard, run.written)
+        results = _results(cluster, weights, recipe, read, run.next_shard, run.written, run.format.check)
         with contextlib.closing(results):  # at once, whatever happens: as long as it lives, actors draw
             for number, of_shard in itertools.groupby(results, lambda result: result.shard):
                 run.begin(number)
@@ -112,6 +114,7 @@ def _results(
     read: Callable[[], Iterable[Entry]],
     first_shard: int,
     samples: int,
+    writable: Callable[[SymbolGraph], None],
 ) -> Generator[DrawnBlock, None, None]:
     """What has become of every block, in the order of the blocks."""
     import ray
@@ -124,7 +127,8 @@ def _results(
     _configure(ray.data.DataContext.get_current())
 
     def rows(_: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        return ({"block": packed(block)} for block in blocks(read(), settings, first_shard, samples, batch_size))
+        made = blocks(read(), settings, first_shard, samples, batch_size, check_for(writable, settings.drawn_on))
+        return ({"block": packed(block)} for block in made)
 
     dataset = (
         ray.data.from_items([0])

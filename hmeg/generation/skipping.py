@@ -1,0 +1,72 @@
+"""What becomes of expressions that cannot be drawn while others are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from hmeg.graph import SymbolGraph
+from hmeg.quoting import quoted
+
+from .tasks import Task, as_graph, check_symbols
+
+# Called with the position of an expression, itself, and why it cannot be drawn.
+Handler = Callable[[int, "str | SymbolGraph", ValueError], object]
+Check = Callable[[SymbolGraph], None]
+OnError = Literal["raise", "skip"] | Handler
+
+
+class SkippedExpression(UserWarning):
+    """An expression was left out, because it cannot be drawn; the message says which, where and why."""
+
+
+def drawable(expression: str | SymbolGraph, check: Check = lambda graph: None) -> SymbolGraph:
+    """The graph of an expression; ``ValueError`` for one that cannot be read, or has symbols that cannot be drawn.
+
+    check  raises ``ValueError`` for a graph that cannot be drawn for another reason
+    """
+    graph = as_graph(expression)
+    check_symbols(graph)
+    check(graph)
+    return graph
+
+
+def usable(position: int, expression: str | SymbolGraph, check: Check = lambda graph: None) -> SymbolGraph:
+    """The graph of an expression; ``ValueError``, saying which it is, for one that cannot be drawn."""
+    try:
+        return drawable(expression, check)
+    except ValueError as error:
+        raise ValueError(f"expression {position}: {error}") from error
+
+
+def handler_of(on_error: OnError) -> Handler | None:
+    """What is called for an expression that cannot be drawn; None: it is raised. ``ValueError`` for other words."""
+    if callable(on_error):
+        return on_error
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise', 'skip' or a function, got {on_error!r}")
+    return _warn if on_error == "skip" else None
+
+
+def tasks_of(
+    expressions: Iterable[str | SymbolGraph | Task], handler: Handler | None, check: Check = lambda graph: None
+) -> Iterator[Task]:
+    """A task for every expression that can be drawn, numbered by its position among all; tasks stay as they are."""
+    for position, expression in enumerate(expressions):
+        if isinstance(expression, Task):
+            yield expression
+            continue
+        try:
+            graph = usable(position, expression, check) if handler is None else drawable(expression, check)
+        except ValueError as error:
+            if handler is None:
+                raise
+            handler(position, expression, error)
+            continue
+        yield Task(position, graph)
+
+
+def _warn(position: int, expression: str | SymbolGraph, error: ValueError) -> None:
+    shown = f" ({quoted(expression)})" if isinstance(expression, str) else ""
+    warnings.warn(f"expression {position}{shown} skipped: {error}", SkippedExpression, stacklevel=2)
