@@ -204,7 +204,7 @@ def test_sizes(generator, size):
     assert sample.array.shape == (size, size)
     (full,) = generator(r"\frac{a}{b}", seed=0, size=64)
     np.testing.assert_array_equal(sample.graph.boxes, full.graph.boxes)
-    assert (sample.boxes[:, :2] < sample.boxes[:, 2:]).all()
+    assert (sample.boxes[:, :2] <= sample.boxes[:, 2:]).all()
     assert (sample.boxes >= 0).all()
     assert (sample.boxes <= size).all()
 
