@@ -9,13 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hmeg.refusals import Refusal
+
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """The type kernels sum in: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-class BackendError(RuntimeError):
+class BackendError(Refusal):
     """A backend was asked for that cannot run the operator; the message says why."""
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import click
 
+from hmeg import __version__
+
 from .lazy import LazyGroup
 
 # command name -> (module, one-line help); each module holds a click command called ``command``.
@@ -24,6 +26,6 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="hmeg")
+@click.version_option(__version__, prog_name="hmeg")
 def main() -> None:
     """LaTeX in, images of handwritten mathematics out."""

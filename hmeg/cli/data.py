@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import click
 
-from hmeg.cli.errors import described
+from hmeg.cli.errors import errors_in_words
 from hmeg.cli.parameters import Number, Output
 
 _GO_ON = "the same command goes on where this one stopped"
@@ -53,21 +52,20 @@ def crohme(
 
     Stopped and called again with the same arguments, it goes on where it was.
     """
+    from concurrent.futures import BrokenExecutor
+
     from tqdm import tqdm
 
     from hmeg.data.crohme import RenderSettings, prepare
 
-    try:
-        with tqdm(unit="file", desc="rendering") as bar:
+    with (
+        errors_in_words(out, interrupted=f"interrupted; {_GO_ON}"),
+        tqdm(unit="file", desc="rendering") as bar,
+    ):
+        try:
             report = prepare(source, out, RenderSettings(size, stroke_width, margin, symbol_side), workers, bar.update)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(described(error, out)) from error
-    except BrokenExecutor:
-        raise click.ClickException(f"a worker process was killed, perhaps for lack of memory; {_GO_ON}") from None
-    except KeyboardInterrupt:
-        raise click.ClickException(f"interrupted; {_GO_ON}") from None
+        except BrokenExecutor:
+            raise click.ClickException(f"a worker process was killed, perhaps for lack of memory; {_GO_ON}") from None
     found = f" ({report.reused} of them from an earlier run)" if report.reused else ""
     click.echo(f"{report.written} expressions in {out}{found}, {report.refused} files refused")
     if report.refused:

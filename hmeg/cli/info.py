@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.resources
 import json
 import platform
 import textwrap
@@ -65,12 +64,11 @@ def _build() -> dict[str, Any]:
 
 def _weights() -> dict[str, dict[str, Any]]:
     from hmeg.model.checkpoint import load_weights
-    from hmeg.weights import SUFFIX, bundled_weights
+    from hmeg.weights import bundled_weights, weights_file
 
     found: dict[str, dict[str, Any]] = {}
     for name in bundled_weights():
-        source = importlib.resources.files("hmeg").joinpath("weights").joinpath(name + SUFFIX)
-        with importlib.resources.as_file(source) as path:
+        with weights_file(name) as path:
             try:
                 model = load_weights(path)
             except ValueError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output, temperature_option
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import Output, Word, output_file, temperature_option
 from hmeg.quoting import quoted
 from hmeg.recognition.settings import CanTrainingConfig
 from hmeg.training.settings import (
@@ -23,7 +23,6 @@ from hmeg.training.settings import (
     option,
     resolve,
 )
-from hmeg.training.signals import EXIT_STATUS, Interrupted
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -64,7 +63,7 @@ def _trainer_options(
             keywords: dict[str, Any] = {"type": type(default)}
             flags, shown = option(entry.name), str(default)
             if entry.metadata["choices"]:
-                keywords["type"] = click.Choice(entry.metadata["choices"])
+                keywords["type"] = Word(entry.metadata["choices"])
             elif isinstance(default, bool):
                 flags += "/--no-" + entry.name.replace("_", "-")
                 shown = flags.split("/")[0 if default else 1][2:]
@@ -91,25 +90,24 @@ def _trainer_options(
 
 
 def _run(
-    make: Callable[[Any], Any], config: type[LoopConfig], file: Path | None, given: dict[str, Any], out: Path, then: str
+    trainer_of: Callable[..., Any],
+    config: type[LoopConfig],
+    data: Path | tuple[str, ...],
+    out: Path,
+    file: Path | None,
+    resume: bool,
+    given: dict[str, Any],
+    then: str,
 ) -> None:
     """Resolves the settings, makes the trainer, trains; in the end says ``then``, the command to go on with."""
-    from torch import OutOfMemoryError
-
-    from hmeg.backends import BackendError
-
-    try:
-        trainer = make(resolve(config, file, {name: value for name, value in given.items() if value is not None}))
+    with errors_in_words(
+        out,
+        interrupted=f"interrupted; add --resume to go on from the last checkpoint in {out}",
+        stopped="add --resume to go on",
+    ):
+        settings = resolve(config, file, {name: value for name, value in given.items() if value is not None})
+        trainer = trainer_of(data, out, settings, resume)
         trainer.train()
-    except Interrupted as stopped:
-        click.echo(f"{stopped}; add --resume to go on", err=True)
-        raise SystemExit(EXIT_STATUS) from None
-    except OutOfMemoryError as error:
-        raise click.ClickException("out of memory; try a smaller --batch-size") from error
-    except (ValueError, OSError, FloatingPointError, BackendError) as error:
-        raise click.ClickException(described(error, out)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException(f"interrupted; add --resume to go on from the last checkpoint in {out}") from None
     if trainer.run.processes.leads:
         click.echo(f"{out}: {trainer.run.step:,} step{'s' * (trainer.run.step != 1)} done; next: hmeg {then}")
 
@@ -129,14 +127,8 @@ def layout(data: Path, out: Path, config: Path | None, resume: bool, **settings:
     """Train graph -> boxes against the layout discriminator (Less-is-More)."""
     from hmeg.training.layout_trainer import LayoutTrainer
 
-    _run(
-        lambda resolved: LayoutTrainer(data, out, resolved, resume),
-        LayoutTrainingConfig,
-        config,
-        settings,
-        out,
-        f"train pack --layout {quote(str(out))} --image IMAGE_RUN --out WEIGHTS.safetensors",
-    )
+    next_command = f"train pack --layout {quote(str(out))} --image IMAGE_RUN --out WEIGHTS.safetensors"
+    _run(LayoutTrainer, LayoutTrainingConfig, data, out, config, resume, settings, next_command)
 
 
 @command.command(short_help="Train graph and boxes -> image.")
@@ -145,14 +137,8 @@ def image(data: Path, out: Path, config: Path | None, resume: bool, **settings: 
     """Train graph and boxes -> image against patch and object discriminators."""
     from hmeg.training.image_trainer import ImageTrainer
 
-    _run(
-        lambda resolved: ImageTrainer(data, out, resolved, resume),
-        ImageTrainingConfig,
-        config,
-        settings,
-        out,
-        f"train pack --layout LAYOUT_RUN --image {quote(str(out))} --out WEIGHTS.safetensors",
-    )
+    next_command = f"train pack --layout LAYOUT_RUN --image {quote(str(out))} --out WEIGHTS.safetensors"
+    _run(ImageTrainer, ImageTrainingConfig, data, out, config, resume, settings, next_command)
 
 
 @command.command(short_help="Train graph -> boxes -> image in one go.")
@@ -161,14 +147,8 @@ def joint(data: Path, out: Path, config: Path | None, resume: bool, **settings: 
     """Train both networks at once: images are drawn at generated boxes, and their losses reach the layout generator."""
     from hmeg.training.joint_trainer import JointTrainer
 
-    _run(
-        lambda resolved: JointTrainer(data, out, resolved, resume),
-        JointTrainingConfig,
-        config,
-        settings,
-        out,
-        f"train pack --joint {quote(str(out))} --out WEIGHTS.safetensors",
-    )
+    next_command = f"train pack --joint {quote(str(out))} --out WEIGHTS.safetensors"
+    _run(JointTrainer, JointTrainingConfig, data, out, config, resume, settings, next_command)
 
 
 @command.command(short_help="Train the reader of symbols that measures images.")
@@ -177,14 +157,8 @@ def classifier(data: Path, out: Path, config: Path | None, resume: bool, **setti
     """Train the small classifier of symbols by which generated images are measured."""
     from hmeg.training.classifier_trainer import ClassifierTrainer
 
-    _run(
-        lambda resolved: ClassifierTrainer(data, out, resolved, resume),
-        ClassifierTrainingConfig,
-        config,
-        settings,
-        out,
-        f"train pack --classifier {quote(str(out))} --out SYMBOLS.safetensors",
-    )
+    next_command = f"train pack --classifier {quote(str(out))} --out SYMBOLS.safetensors"
+    _run(ClassifierTrainer, ClassifierTrainingConfig, data, out, config, resume, settings, next_command)
 
 
 @command.command(short_help="Train the recogniser CAN.")
@@ -206,14 +180,8 @@ def can(data: tuple[str, ...], out: Path, config: Path | None, resume: bool, **s
     """
     from hmeg.recognition.trainer import CanTrainer
 
-    _run(
-        lambda resolved: CanTrainer(data, out, resolved, resume),
-        CanTrainingConfig,
-        config,
-        settings,
-        out,
-        f"evaluate recognition --checkpoint {quote(str(out))} --data DATA",
-    )
+    next_command = f"evaluate recognition --checkpoint {quote(str(out))} --data DATA"
+    _run(CanTrainer, CanTrainingConfig, data, out, config, resume, settings, next_command)
 
 
 _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -224,7 +192,7 @@ _run_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--image", metavar="RUN|WEIGHTS", help="Image run, or weights whose image part to take; with --layout.")
 @click.option("--joint", "joint_run", type=_run_folder, help="Joint run.")
 @click.option("--classifier", "classifier_run", type=_run_folder, help="Run of the symbol classifier.")
-@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="Weights file (.safetensors).")
+@output_file("Weights file (.safetensors).")
 @click.option("--licence", default="", help="Licence of the weights, kept in the file.")
 @click.option(
     "--white-paper/--paper-as-trained",
@@ -254,7 +222,7 @@ def pack(
     from hmeg.training.pack import pack_classifier_run, pack_joint_run, pack_runs
 
     model: nn.Module
-    try:
+    with errors_in_words(out):
         match (layout, image, joint_run, classifier_run):
             case (str(), str(), None, None):
                 model = pack_runs(layout, image, out, licence, white_paper, temperature)
@@ -266,8 +234,6 @@ def pack(
                 model = pack_classifier_run(classifier_run, out, licence)
             case _:
                 raise click.UsageError("give --layout and --image, or --joint, or --classifier")
-    except (ValueError, OSError) as error:
-        raise click.ClickException(described(error, out)) from error
     click.echo(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -288,28 +254,20 @@ def measure(weights: str, train_data: Path, data: Path, limit: int | None, tempe
     import json
     from dataclasses import asdict
 
-    from hmeg.backends import BackendError
     from hmeg.data.crohme import CrohmeDataset
     from hmeg.evaluation.legibility import measure as measure_legibility
     from hmeg.generation import load
 
-    try:
+    with errors_in_words(data):
         validation = CrohmeDataset(data)
         validation.graphs, validation.names = validation.graphs[:limit], validation.names[:limit]
         found = measure_legibility(load(weights), CrohmeDataset(train_data), validation, temperature=temperature)
-    except (ValueError, OSError, BackendError) as error:
-        raise click.ClickException(described(error, data)) from error
     click.echo(json.dumps({k: round(v, 4) for k, v in asdict(found).items()}, indent=1))
 
 
 @command.command(short_help="Losses of runs as a picture.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_run_folder)
-@click.option(
-    "--out",
-    required=True,
-    type=Output(dir_okay=False, path_type=Path),
-    help="Picture to write: .png, .svg or .pdf.",
-)
+@output_file("Picture to write: .png, .svg or .pdf.")
 @click.option("--only", multiple=True, metavar="NAME", help="Draw this loss or measurement; may be given repeatedly.")
 def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
     """Draw what runs have logged: a panel for every loss and measurement, a line for every run.
@@ -318,8 +276,6 @@ def curves(runs: tuple[Path, ...], out: Path, only: tuple[str, ...]) -> None:
     """
     from hmeg.training.curves import draw_curves
 
-    try:
+    with errors_in_words(out, also=(ModuleNotFoundError,)):
         drawn = draw_curves(runs, out, only)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        raise click.ClickException(described(error, out)) from error
     click.echo(f"{out}: {', '.join(drawn)}")

@@ -91,7 +91,7 @@ def export_onnx(
     traceable = _full(model, precision, max_symbols) if part == "full" else _decoder(model, precision)
     size = sum(tensor.nbytes for tensor in traceable.module.state_dict().values())
     if size > _LARGEST_FILE:
-        raise ValueError(f"{path}: {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB. Try --precision fp16")
+        raise ValueError(f"{path}: {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB. Try --precision float16")
     content = sealed(_as_onnx(traceable, metadata).SerializeToString())
     path.parent.mkdir(parents=True, exist_ok=True)
     part_path = partial(path)

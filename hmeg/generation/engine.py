@@ -17,6 +17,7 @@ import numpy as np
 from hmeg.canvas import Canvas
 from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
+from hmeg.refusals import Refusal
 from hmeg.workers import WorkerPool
 
 from . import encoding
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 ENCODED_AHEAD = 32  # samples a worker may be behind
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(Refusal):
     """A process that encodes images ended before its work was done."""
 
 

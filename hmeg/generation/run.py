@@ -38,7 +38,8 @@ class Run:
 
     ``FileExistsError`` for a folder that holds a run of other settings, unless ``overwrite``, which removes that run
     and nothing else, and for files of our names where no run of ours is. ``BlockingIOError`` while another process
-    writes there. ``OSError`` when the disk says no.
+    writes there. ``OSError`` when the disk says no. ``ValueError`` for a damaged run, and without a library that the
+    form needs.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Run:
     ) -> None:
         self.folder = Path(folder)
         self.settings = settings
+        FORMATS[settings.format].require()  # before anything is made or removed
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             what = "a file" if self.folder.exists() else "a link to nothing"
             raise NotADirectoryError(f"{self.folder} is {what}, not a folder")

@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from .latex_macros import BRACES, UNDER_MARKS
 from .symbol_graph import SymbolGraph
+from .typeset_arrays import Array, array_at, columns_of
+from .typeset_marks import FRAMES, MARKS, STRETCHED, Extent, framed, marked, union
 from .typeset_rows import CLOSING, OPENING, bracket_pairs, rows_of
+from .vocabulary import Vocabulary
 
 STATISTICS_FILE = "typeset_statistics.json"
 # The frame of prepared training images (hmeg.data.render): the longest side of the ink leaves 6 of 256 pixels free on
@@ -28,8 +32,35 @@ _HALF_STROKE = 1.25 / 256
 _SMALLEST, _LARGEST = 0.25, 2.0  # scales of rows relative to the main one, however deep they are
 _BRACKETS = OPENING | CLOSING | {"|"}
 
-Extent = tuple[float, float, float, float]
 _NOWHERE: Extent = (0.0, 0.0, 0.0, 0.0)
+
+
+_AS_IT_STANDS = (1.0, 0.0, 0.0)
+_IN_A_CIRCLE = (0.8, 0.0, 0.0)
+# Whose gaps a symbol has that CROHME has not, by its kind.
+_GAPS_OF_KIND = {
+    "relation": "=",
+    "arrow": "=",
+    "operator": "+",
+    "punctuation": ",",
+    "opening": "(",
+    "closing": ")",
+    "large": "\\sum",
+    "integral": "\\int",
+}
+
+
+class _Shapes(dict[str, tuple[float, float, float]]):
+    """Width, lowest and highest point of symbols: measured, or of a similar one, or as their table says."""
+
+    def __missing__(self, label: str) -> tuple[float, float, float]:
+        known = Vocabulary.open()
+        shape = (1.0, 0.0, 1.0)  # of a symbol from a table of one's own
+        if label in known:
+            like, box = known[label].like, known[label].box
+            shape = self[like] if like is not None else box or shape
+        self[label] = shape
+        return shape
 
 
 def gap_kinds(label: str, around: dict[str, int] | None) -> tuple[str, str]:
@@ -61,24 +92,47 @@ class _Statistics:
         """Scale, and two numbers of the place, of a row that hangs on ``label``."""
         found = self.found_rows.get((relation, label))
         if found is None:
-            found = self.rows.get(f"{relation} {label}") or self.rows[relation]
+            found = self.rows.get(f"{relation} {label}") or self._row_of_kind(relation, label)
             self.found_rows[relation, label] = found
         return found
 
+    def _row_of_kind(self, relation: str, label: str) -> tuple[float, float, float]:
+        kind = Vocabulary.open().kind_of(label)
+        if kind in ("accent", "cell") and relation in ("Above", "Below", "Inside"):
+            script = label in BRACES and BRACES[label] == relation
+            return self.rows[f"{relation} \\sum"] if script else _AS_IT_STANDS
+        if relation == "Inside":
+            return _IN_A_CIRCLE if label == "\\bigcirc" else _AS_IT_STANDS
+        if relation in ("Above", "Below") and (label in STRETCHED or label not in Vocabulary.crohme()):
+            return self.rows[f"{relation} \\sum"]
+        return self.rows[relation]
+
 
 def _from_json(data: dict[str, Any]) -> _Statistics:
+    after, before = dict(data["gaps"]["after"]), dict(data["gaps"]["before"])
+    shapes = _Shapes({key: tuple(numbers) for key, numbers in data["symbols"].items()})
+    for symbol in Vocabulary.open():
+        if symbol.name not in data["symbols"]:
+            donor = symbol.like if symbol.like in data["symbols"] else _GAPS_OF_KIND.get(symbol.kind, "")
+            for gaps in (after, before):
+                if donor in gaps:
+                    gaps[symbol.name] = gaps[donor]
     rows = {key: tuple(numbers) for key, numbers in data["rows"].items()}
     return _Statistics(
-        shapes={key: tuple(numbers) for key, numbers in data["symbols"].items()},
+        shapes=shapes,
         common_gap=data["gaps"]["common"],
-        gap_after=data["gaps"]["after"],
-        gap_before=data["gaps"]["before"],
+        gap_after=after,
+        gap_before=before,
         rows=rows,
         bar=tuple(data["bar"]),
         root={False: tuple(data["root"]), True: tuple(data["root with index"])},
         brackets=tuple(data["brackets"]["tall"]),
         found_rows={},
     )
+
+
+def _moved(extent: Extent, by: tuple[float, float]) -> Extent:
+    return extent[0] + by[0], extent[1] + by[1], extent[2] + by[0], extent[3] + by[1]
 
 
 @lru_cache(maxsize=1)
@@ -146,11 +200,20 @@ class _Layout:
     def measure(self, number: int) -> None:
         """Lays out one row, the rows that hang on its symbols being laid out."""
         labels, hung, clusters, own = self.labels, self.hung, self.clusters, self.own
+        row = self.rows[number]
+        if row.relation == "Below" and labels[row.parent] == "&" and all(labels[s] == "&" for s in row.symbols):
+            return  # a further row of an array: placed with the first
         symbols, scale = self.rows[number].symbols, self.scales[number]
         shapes = self.numbers.shapes
         brackets = False
-        for symbol in symbols:
+        arrays: dict[int, Array] = {}
+        for position, symbol in enumerate(symbols):
             label = labels[symbol]
+            if label == "&":
+                if (array := array_at(symbols, position, labels, hung, self.rows)) is not None:
+                    arrays[symbol] = array
+                    self._measure_array(array, scale)
+                continue
             width, low, high = shapes[label]
             box = (0.0, -high * scale, width * scale, -low * scale)
             if hung[symbol] is None:
@@ -159,8 +222,8 @@ class _Layout:
                 self._measure_cluster(symbol, box, scale)
             if label in _BRACKETS:
                 brackets = True
-        if brackets and len(symbols) > 2:
-            self._grow_brackets(symbols, scale)
+        if brackets and (len(symbols) > 2 or arrays):
+            self._grow_brackets(symbols, scale, {cell for array in arrays.values() for cell in array.rows[0]})
 
         after, before, common = self.numbers.gap_after, self.numbers.gap_before, self.numbers.common_gap
         x_in_row = self.x_in_row
@@ -168,6 +231,8 @@ class _Layout:
         top, bottom = 1e9, -1e9
         for symbol in symbols:
             label = labels[symbol]
+            if label == "&" and symbol not in arrays:
+                continue  # a further column, placed with the first
             x0, y0, x1, y1 = clusters[symbol]
             right = left = label
             if hung[symbol] is not None:
@@ -175,6 +240,9 @@ class _Layout:
             if symbol != symbols[0]:
                 pen += (common + gap + before.get(left, 0.0)) * scale
             x_in_row[symbol] = pen - x0
+            if label == "&":
+                for cell, left_edge in zip(arrays[symbol].rows[0], arrays[symbol].left_edges, strict=False):
+                    x_in_row[cell] = pen + left_edge
             pen += x1 - x0
             gap = after.get(right, 0.0)
             if y0 < top:
@@ -189,32 +257,41 @@ class _Layout:
         assert around is not None
         extents, origins = self.extents, self.origins
         label = self.labels[symbol]
+        content = ""  # the relation of what a mark stands at
         if "Inside" in around:
             inside = around["Inside"]
-            x0, y0, x1, y1 = extents[inside]
-            *around_it, growth = self.numbers.root["Above" in around]
-            lead, trail, head, foot = (part * scale for part in around_it)
-            lead += growth * (y1 - y0)  # the hook's stroke leans
-            origins[inside] = (lead - x0, 0.0)
-            box = (0.0, y0 - head, lead + x1 - x0 + trail, y1 + foot)
+            if label == "\\sqrt":
+                box = self._measure_root("Above" in around, inside, scale)
+            elif label in FRAMES:
+                box, origins[inside] = framed(label, extents[inside], scale)
+            else:  # no arrangement that anybody writes
+                origins[inside] = (0.0, 0.0)
         elif label == "-" and ("Above" in around or "Below" in around):
             axis, thickness, overhang = self.numbers.bar
             widest = max(extents[n][2] - extents[n][0] for n in around.values())
             width = max(widest + 2 * overhang * scale, box[2])
             half = thickness * width / 2
             box = (0.0, -axis * scale - half, width, -axis * scale + half)
-        left, top, right, bottom = box
+        elif label in MARKS and (content := "Above" if label in UNDER_MARKS else "Below") in around:
+            shape = (box[2] - box[0], box[3] - box[1])
+            box, origins[around[content]] = marked(label, shape, extents[around[content]], scale)
+        elif label in STRETCHED and ("Above" in around or "Below" in around):
+            widest = max(extents[n][2] - extents[n][0] for name, n in around.items() if name in ("Above", "Below"))
+            box = (0.0, box[1], max(box[2], widest + 0.4 * scale), box[3])
+        left, top, right, bottom = nucleus = box
+        if label in MARKS:
+            nucleus = union([box, *(_moved(extents[n], origins[n]) for name, n in around.items() if name == content)])
         for name, number in around.items():
             x0, y0, x1, y1 = extents[number]
             _, along, away = self.places[number]
             if name == "Sup":
-                x, y = box[2] + along * scale - x0, box[1] - away * scale
+                x, y = nucleus[2] + along * scale - x0, nucleus[1] - away * scale
                 # A tall script (a fraction) does not hang down beside its base.
-                y = min(y, (box[1] + box[3]) / 2 - y1)
+                y = min(y, (nucleus[1] + nucleus[3]) / 2 - y1)
             elif name == "Sub":
-                x, y = box[2] + along * scale - x0, box[3] - away * scale
-                y = max(y, (box[1] + box[3]) / 2 - y0)
-            elif name == "Inside":
+                x, y = nucleus[2] + along * scale - x0, nucleus[3] - away * scale
+                y = max(y, (nucleus[1] + nucleus[3]) / 2 - y0)
+            elif name in ("Inside", content):
                 x, y = origins[number]
             elif name == "Above" and label == "\\sqrt":
                 x, y = along * scale - x1, (box[1] + box[3]) / 2 - away * scale - y1
@@ -228,15 +305,64 @@ class _Layout:
         self.own[symbol] = box
         self.clusters[symbol] = (left, top, right, bottom)
 
-    def _grow_brackets(self, symbols: list[int], scale: float) -> None:
-        """Gives brackets the height of tall content between them."""
+    def _measure_root(self, has_index: bool, inside: int, scale: float) -> Extent:
+        """Places the row in a root; the sign's box."""
+        x0, y0, x1, y1 = self.extents[inside]
+        *around_it, growth = self.numbers.root[has_index]
+        lead, trail, head, foot = (part * scale for part in around_it)
+        lead += growth * (y1 - y0)  # the hook's stroke leans
+        self.origins[inside] = (lead - x0, 0.0)
+        return (0.0, y0 - head, lead + x1 - x0 + trail, y1 + foot)
+
+    def _measure_array(self, array: Array, scale: float) -> None:
+        """Places the cells of an array, rows under each other, around the axis of the row that it stands in."""
+        columns = columns_of(array, self.extents, self.labels, self.rows, scale)
+        axis = self.numbers.bar[0] * scale
+        above = -axis - columns.height / 2  # from the row's base line, y down
+        base_before = 0.0
+        for number, cells in enumerate(array.rows):
+            top, bottom, base = columns.lines[number]
+            base += above
+            for column, cell in enumerate(cells):
+                down = base if number == 0 else 0.0
+                width = columns.widths[column]
+                self.own[cell] = self.clusters[cell] = (0.0, down + top, width, down + bottom)
+                content = array.contents.get(cell)
+                if content is not None:
+                    self.origins[content] = (columns.indent(column, self.extents[content]), down)
+                if number:
+                    self.x_in_row[cell] = columns.left_edges[column]
+            below = array.next_rows.get(cells[0])
+            if number:  # the first row has its base line in the contents, this one in itself
+                self.origins[array.next_rows[array.rows[number - 1][0]]] = (0.0, base - base_before)
+                base_before = base
+            if below is not None:
+                self.extents[below] = (0.0, 0.0, columns.width, 0.0)
+        array.left_edges = columns.left_edges
+        whole = (0.0, above, columns.width, above + columns.height)
+        for column, cell in enumerate(array.rows[0]):
+            edge = columns.left_edges[column]
+            self.clusters[cell] = whole if column == 0 else (edge, above, edge, above + columns.height)
+
+    def _grow_brackets(self, symbols: list[int], scale: float, cells: set[int]) -> None:
+        """Gives brackets the height of tall content between them, or of the array that they stand at."""
         ratio, offset, thickness = self.numbers.brackets
-        for first, last in bracket_pairs([self.labels[s] for s in symbols]):
+        pairs = bracket_pairs([self.labels[s] for s in symbols])
+        paired = {position for pair in pairs for position in pair}
+        grown: list[tuple[int, int, list[int]]] = [(a, b, [symbols[a], symbols[b]]) for a, b in pairs]
+        for position, symbol in enumerate(symbols):
+            if position in paired or self.labels[symbol] not in _BRACKETS:
+                continue
+            if position + 1 < len(symbols) and symbols[position + 1] in cells:
+                grown.append((position, position + 2, [symbol]))
+            elif position and symbols[position - 1] in cells:
+                grown.append((position - 2, position, [symbol]))
+        for first, last, brackets in grown:
             if last == first + 1:
                 continue
             content = [self.clusters[s] for s in symbols[first + 1 : last]]
             top, bottom = min(c[1] for c in content), max(c[3] for c in content)
-            for symbol in (symbols[first], symbols[last]):
+            for symbol in brackets:
                 width, low, high = self.numbers.shapes[self.labels[symbol]]
                 height = (bottom - top) * ratio
                 if height <= (high - low) * scale:

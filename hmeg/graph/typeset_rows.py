@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .baselines import is_limit_operator
 from .symbol_graph import SymbolGraph
+from .vocabulary import Vocabulary
 
-OPENING = frozenset(("(", "[", "\\{"))
-CLOSING = frozenset((")", "]", "\\}"))
-# People write scripts of these under and over them, whatever the relation is called (CROHME: 117 of 120).
-_LIMITS = frozenset(("\\sum", "\\lim"))
+OPENING = frozenset(symbol.name for symbol in Vocabulary.open() if symbol.kind == "opening")
+CLOSING = frozenset(symbol.name for symbol in Vocabulary.open() if symbol.kind == "closing")
+# People write scripts of sums and limits under and over them, whatever the relation is called (CROHME: 117 of 120).
 _AS_LIMIT = {"Sub": "Below", "Sup": "Above"}
 
 
@@ -53,7 +54,7 @@ def rows_of(graph: SymbolGraph) -> tuple[list[Row], list[dict[str, int] | None]]
                 table.append(child)
         else:
             places, name = hanging[relation.subject], relation.name
-            if graph.symbols[relation.subject] in _LIMITS:
+            if is_limit_operator(graph.symbols[relation.subject]):
                 name = _AS_LIMIT.get(name, name)
             if places is None:
                 hanging[relation.subject] = [(name, child)]

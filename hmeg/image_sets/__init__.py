@@ -3,6 +3,7 @@
 a folder that `hmeg data crohme` prepared             labels and boxes                            prepared
 a folder that `hmeg generate` wrote, in any format    labels; boxes in folders and shards         run_folder
 a WebDataset shard, or a folder of them               labels and boxes where there is a .json     shards
+Parquet files as Hugging Face's datasets have them    labels and boxes where it has their columns parquet
 what CAN trains on: <split>_images.pkl                labels of <split>_labels.txt                can_pickle
 what CoMER trains on: a zip archive                   labels of its caption.txt                   comer_zip
 any folder of PNG, JPEG or BMP files                  no labels                                   opening

@@ -6,25 +6,21 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hmeg import files
 from hmeg.files import PART
 
-from . import encoding
 from .folder_reader import LABELS
-from .format import Format
+from .png_format import PngFormat
 from .sample import Sample
 
 _OWN = re.compile(r"\d{6,20}\.png(\.part)?")
 METADATA = "metadata.jsonl"
 
 
-class FolderFormat(Format):
+class FolderFormat(PngFormat):
     """Images appear one by one, each whole. A shard's digest is that of its images' bytes, one after the other.
 
     When the run is finished, ``metadata.jsonl`` repeats the labels with ``file_name`` in place of ``image``: by that
@@ -33,13 +29,6 @@ class FolderFormat(Format):
 
     default_shard = 256
     keeps_unfinished = True
-
-    @property
-    def encode(self) -> Callable[[np.ndarray], bytes]:
-        return encoding.png
-
-    def image_name(self, index: int) -> str:
-        return f"{index:06d}.png"
 
     def begin(self, number: int) -> None:
         self._number = number

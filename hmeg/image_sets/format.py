@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +24,24 @@ class Format(ABC):
     was committed stays.
 
     default_shard  samples in a shard unless the user says otherwise
+    needs  libraries beside those that hmeg always has, and the extra that brings each
     keeps_unfinished  whether samples appear, with their labels, before their shard is finished
     """
 
     default_shard: ClassVar[int]
     keeps_unfinished: ClassVar[bool] = False
+    needs: ClassVar[dict[str, str]] = {}
 
     def __init__(self, folder: Path, split: str) -> None:
         self.folder = folder
         self.split = split
+
+    @classmethod
+    def require(cls) -> None:
+        """``ValueError``, saying how to install it, if a library is missing that this form needs."""
+        for library, extra in cls.needs.items():
+            if importlib.util.find_spec(library) is None:
+                raise ValueError(f"this form needs {library}, which is not installed: pip install 'hmeg[{extra}]'")
 
     @property
     @abstractmethod

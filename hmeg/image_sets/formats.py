@@ -6,11 +6,13 @@ from .can_writer import CanFormat
 from .comer_writer import ComerFormat
 from .folder_writer import FolderFormat
 from .format import Format
+from .parquet_writer import ParquetFormat
 from .webdataset_writer import WebDatasetFormat
 
 FORMATS: dict[str, type[Format]] = {
     "folder": FolderFormat,
     "webdataset": WebDatasetFormat,
+    "parquet": ParquetFormat,
     "can": CanFormat,
     "comer": ComerFormat,
 }

@@ -6,7 +6,7 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from hmeg.data.relation_records import from_records
 from hmeg.graph import SymbolGraph
 from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import parse_latex
-
-from .image_files import Piece
 
 
 class NoLatex(Exception):
@@ -98,6 +96,13 @@ class Drawn(Label):
         return self._graph
 
 
+class Text(Protocol):
+    """Where something stands that can be read again, such as a :class:`hmeg.image_sets.image_files.Piece`."""
+
+    def read(self) -> bytes:
+        """The bytes; ``ValueError``, naming the place, if they cannot be read."""
+
+
 class Record(Label):
     """An object as `hmeg generate` writes it: tokens, latex, symbols, relations, boxes in pixels; any may be missing.
 
@@ -108,7 +113,7 @@ class Record(Label):
 
     __slots__ = ("_says_none", "_size", "_text", "_tokens", "place")
 
-    def __init__(self, record: dict[str, Any], text: Piece, place: str, size: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, record: dict[str, Any], text: Text, place: str, size: Callable[[], tuple[int, int]]) -> None:
         self.place, self._text, self._size = place, text, size
         tokens = record.get("tokens")
         if tokens is not None and not _is_texts(tokens):

@@ -11,11 +11,13 @@ from .folder_reader import LABELS, open_run
 from .image_files import is_image_name, read_file, read_image
 from .image_set import Entry, ImageSet
 from .labels import WithoutTokens
+from .parquet_reader import open_parquet
 from .prepared_reader import open_prepared
 from .webdataset_reader import open_shards
 
 FORMS = (
-    "a folder made by `hmeg generate` or `hmeg data crohme`, WebDataset shards (.tar, or a folder of them), a CAN "
+    "a folder made by `hmeg generate` or `hmeg data crohme`, WebDataset or Parquet shards (.tar, .parquet, or a "
+    "folder of them), a CAN "
     f"pickle (*{PICKLE}) or a CoMER archive (.zip)"
 )
 
@@ -40,7 +42,10 @@ def _open_file(path: Path) -> ImageSet:
         return open_comer(path)
     if suffix == ".tar":
         return open_shards(path, [path])
-    raise ValueError(f"{path}: no set of images; known files are .pkl (CAN), .zip (CoMER) and .tar (WebDataset)")
+    if suffix == ".parquet":
+        return open_parquet(path, [path])
+    known = ".pkl (CAN), .zip (CoMER), .tar (WebDataset) and .parquet (Hugging Face)"
+    raise ValueError(f"{path}: no set of images; known files are {known}")
 
 
 def _open_folder(path: Path) -> ImageSet:
@@ -58,6 +63,8 @@ def _open_folder(path: Path) -> ImageSet:
         return open_comer(_only(path, archives))
     if shards:
         return open_shards(path, shards)
+    if tables := sorted(path.glob("*.parquet")):
+        return open_parquet(path, tables)
     if (path / LABELS).is_file():
         return open_run(path)
     images = sorted(file for file in path.iterdir() if is_image_name(file.name))

@@ -8,32 +8,22 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hmeg import files
 
-from . import encoding
-from .format import Format, digest_of
+from .format import digest_of
+from .png_format import PngFormat
 from .sample import Sample
 
 _OWN = re.compile(r"\d{6,20}\.tar(\.part)?")
 
 
-class WebDatasetFormat(Format):
+class WebDatasetFormat(PngFormat):
     """``000000.tar``, ...: for every sample ``<index>.png``, ``.json`` (its label) and ``.txt`` (its LaTeX)."""
 
     default_shard = 1000
-
-    @property
-    def encode(self) -> Callable[[np.ndarray], bytes]:
-        return encoding.png
-
-    def image_name(self, index: int) -> str:
-        return f"{index:06d}.png"
 
     def begin(self, number: int) -> None:
         self._path = self._shard(number)

@@ -27,7 +27,7 @@ from .image_model import ImageModel
 from .layout import LayoutGenerator
 from .mask import LayoutUpsampler, MaskRefiner
 from .safe_pickle import read_pickle
-from .triple_conv import GraphTripleConv
+from .triple_conv import GraphEncoder, GraphTripleConv
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _Rules = tuple[tuple[str, str], ...]  # regular expression at the start of a published key -> start of ours
@@ -171,10 +171,7 @@ def _image_model(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) ->
     state = _state(checkpoint, "model_state", path)
     try:
         model = adopt(ImageModel(_config(kwargs)), state)
-        vocab = kwargs.get("vocab")
-        if vocab is not None:
-            _reorder(model.encoder.symbol_embedding, vocab, "object_idx_to_name", _our_symbols(), path)
-            _reorder(model.encoder.relation_embedding, vocab, "pred_idx_to_name", _our_relations(), path)
+        _reorder(model.encoder, kwargs.get("vocab"), path)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
     return model.eval()
@@ -192,9 +189,7 @@ def load_layout_generator(
     state = _state(read_pickle(path), "generator", path)
     try:
         model = adopt(LayoutGenerator(_layout_config(state)), state)
-        if vocab is not None:
-            _reorder(model.encoder.symbol_embedding, vocab, "object_idx_to_name", _our_symbols(), path)
-            _reorder(model.encoder.relation_embedding, vocab, "pred_idx_to_name", _our_relations(), path)
+        _reorder(model.encoder, vocab, path)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
     return model.eval()
@@ -293,7 +288,14 @@ def _our_relations() -> list[str]:
     return ["__none__", *(name + end for name in vocabulary.RELATIONS for end in ("", "_inv"))]
 
 
-def _reorder(
+def _reorder(encoder: GraphEncoder, vocab: object, path: str | os.PathLike[str]) -> None:
+    """Brings the rows of both embeddings from the order of a file's vocabulary (None: ours) into our order."""
+    if vocab is not None:
+        _reorder_rows(encoder.symbol_embedding, vocab, "object_idx_to_name", _our_symbols(), path)
+        _reorder_rows(encoder.relation_embedding, vocab, "pred_idx_to_name", _our_relations(), path)
+
+
+def _reorder_rows(
     embedding: nn.Embedding, vocab: object, key: str, ours: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
     names = vocab.get(key) if isinstance(vocab, Mapping) else None
@@ -305,7 +307,7 @@ def _reorder(
         warnings.warn(
             f"{os.fspath(path)}: {key} is not our vocabulary (differs in {', '.join(strange)}, ...); its rows are taken"
             " to be in our order",
-            stacklevel=3,
+            stacklevel=4,
         )
         return
     order = torch.tensor([row_of[name] for name in ours])

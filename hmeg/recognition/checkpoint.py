@@ -61,7 +61,7 @@ def load(
     path: str | os.PathLike[str],
     device: str = "auto",
     words: str | os.PathLike[str] | None = None,
-    precision: str = "fp32",
+    precision: str = "float32",
 ) -> Recogniser:
     """The recogniser in a checkpoint.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hmeg.precisions import checked
 from hmeg.training.optimisation import autocast
 from hmeg.training.transfer import to_device
 
@@ -37,15 +38,14 @@ class Recogniser:
     model        the network, on its device, in evaluation mode
     words        its dictionary
     preparation  what is done to images first
-    precision    fp32, or bf16: faster where the processor has it, and some tokens may differ
+    precision    float32, or bfloat16: faster where the processor has it, and some tokens may differ
     """
 
-    def __init__(self, model: CAN, words: Words, preparation: Preparation, precision: str = "fp32") -> None:
+    def __init__(self, model: CAN, words: Words, preparation: Preparation, precision: str = "float32") -> None:
         if len(words) != model.config.words:
             raise ValueError(f"the dictionary has {len(words)} words, the network {model.config.words}")
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
-        self.model, self.words, self.preparation, self.precision = model.eval(), words, preparation, precision
+        self.model, self.words, self.preparation = model.eval(), words, preparation
+        self.precision = checked(precision)
         self._network = for_inference(self.model)
 
     @property

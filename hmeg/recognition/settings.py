@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hmeg.training.settings import ValidatedConfig, option, setting
+from hmeg.training.settings import PRECISION, ValidatedConfig, option, setting
 
 from .config import CanConfig
 from .preparation import KEEP, Preparation
@@ -47,7 +47,7 @@ class CanTrainingConfig(ValidatedConfig):
         ("auto", "always", "never"),
     )
     words: str = setting("", "Dictionary file, one word a line; none: the built-in one of 111 words.")
-    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
+    precision: str = PRECISION
     validation: str = setting("", "Labelled images to read during training, in any of the forms of --data.")
     validate_every: int = setting(1104, "Steps between readings of --validation; 1104 are a pass over CROHME.")
 

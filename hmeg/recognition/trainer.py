@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hmeg.training.averages import AveragedWeights
-from hmeg.training.loop import Measured, TrainingRun
+from hmeg.training.loop import Measured, Stateful
 from hmeg.training.optimisation import Optimised, autocast
-from hmeg.training.processes import Processes
-from hmeg.training.transfer import pinned, to_device
+from hmeg.training.trainer import Trainer, channels_last
+from hmeg.training.transfer import to_device
 
 from .checkpoint import BEST, LAST, Facts, save
 from .counting import counting_labels
@@ -64,7 +63,7 @@ class Best:
         self.exprate = float(state["exprate"])
 
 
-class CanTrainer:
+class CanTrainer(Trainer):
     """Trains a CAN in one process.
 
     data  places of labelled images, see :func:`hmeg.recognition.data.open_data`
@@ -73,19 +72,13 @@ class CanTrainer:
     What cannot be learned (no LaTeX, unknown tokens, too long) is left out and reported on stderr.
     """
 
-    unit = "expr"
+    alone = "the recogniser"
 
-    def __init__(
-        self,
-        data: str | Path | Iterable[str | Path],
-        out: Path | str,
-        config: CanTrainingConfig,
-        resume: bool = False,
-    ) -> None:
-        self.processes = Processes.join(config.device)
-        if self.processes.count > 1:
-            raise ValueError("the recogniser is trained by one process")
-        self.device = self.processes.device
+    config: CanTrainingConfig
+    model: CAN
+
+    def open(self, data: str | Path | Iterable[str | Path]) -> None:
+        config = self.config
         self.words = read_words(Path(config.words)) if config.words else default_words()
         self.data = open_data(data)
         self.data.leave_out(self.words, config.max_symbols)
@@ -95,28 +88,38 @@ class CanTrainer:
         self.batches = TrainingBatches(self.data, self.words, config.preparation, config.batch_size, config.seed)
         if config.epochs:
             config = replace(config, steps=config.epochs * self.batches.per_epoch, epochs=0)
-        config = replace(config, isolate="always" if config.isolated else "never")  # the run's folder says which
-        self.config = config
-        torch.manual_seed(config.seed)
-        self.model = CAN(config.model_config(len(self.words))).to(self.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
-        self.ema = AveragedWeights(self.model, config.ema_decay)
-        self.learning = Adadelta(self.model, config, round(config.warmup_epochs * self.batches.per_epoch))
-        self.facts, self.best = Facts(self.words, config.preparation, config.isolated), Best()
-        self.run = TrainingRun(
-            out,
-            config,
-            {
-                "facts": self.facts,  # first: weights of another dictionary have other shapes, which says less
-                "model": self.model,
-                "ema": self.ema,
-                "optimizer": self.learning,
-                "best": self.best,
-            },
-            {"data set": self.data.digest, "images": self.data.images_digest},
-            self.processes,
-            resume,
-        )
+        self.config = replace(config, isolate="always" if config.isolated else "never")  # the run's folder says which
+
+    def build(self) -> None:
+        self.model = CAN(self.config.model_config(len(self.words))).to(self.device)
+        channels_last(self.model)
+
+    def optimise(self) -> None:
+        warmup = round(self.config.warmup_epochs * self.batches.per_epoch)
+        self.learning = Adadelta(self.model, self.config, warmup)
+        self.facts, self.best = Facts(self.words, self.config.preparation, self.config.isolated), Best()
+
+    def objects(self) -> dict[str, Stateful]:
+        return {
+            "facts": self.facts,  # first: weights of another dictionary have other shapes, which says less
+            "model": self.model,
+            "ema": self.ema,
+            "optimizer": self.learning,
+            "best": self.best,
+        }
+
+    def digests(self) -> dict[str, str]:
+        return {"data set": self.data.digest, "images": self.data.images_digest}
+
+    @property
+    def names(self) -> list[str]:
+        return self.data.names
+
+    def rows(self, step: int) -> np.ndarray:
+        return self.batches.rows(step)
+
+    def batch(self, step: int) -> TaughtBatch:
+        return self.batches(step)
 
     def _open_validation(self, config: CanTrainingConfig) -> RecognitionData | None:
         if not config.validation:
@@ -140,18 +143,9 @@ class CanTrainer:
         """Runs to the configured number of steps; the path of ``last.pt``."""
         for note in self.data.notes:
             print(note, file=sys.stderr)
-        self.run.go(self)
+        super().train()
         save(self.run.out / LAST, self.ema.module, self.facts)
         return self.run.out / LAST
-
-    def prepare(self, step: int) -> TaughtBatch:
-        """A step's batch, on the CPU."""
-        batch = self.batches(step)
-        return pinned(batch) if self.device.startswith("cuda") else batch
-
-    def describe(self, step: int) -> str:
-        """The expressions of a step, by name."""
-        return ", ".join(self.data.names[int(row)] for row in self.batches.rows(step))
 
     def step(self, step: int, batch: TaughtBatch) -> dict[str, Tensor]:
         """One optimisation step."""

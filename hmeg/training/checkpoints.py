@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from hmeg.files import write_atomically
-from hmeg.model.config import ModelConfig
 from hmeg.model.safe_pickle import read_pickle
 
 _NAME = re.compile(r"checkpoint-(\d{8,})\.pt")
@@ -45,17 +44,6 @@ def load_checkpoint(run: Path) -> Mapping[str, Any]:
     if not {"step", "objects"} <= state.keys():
         raise ValueError(f"{path} is no checkpoint of hmeg train{hint}")
     return state
-
-
-def model_of(state: Mapping[str, Any], named: ModelConfig) -> ModelConfig:
-    """The configuration of the model that a layout or joint run trains, by a checkpoint of it.
-
-    named  what a model of that name is now: runs of before checkpoints noted it are like that, without shared noise
-
-    ``ValueError`` if what is noted is no configuration.
-    """
-    noted = state.get("model")
-    return named.changed(layout={"shared_noise": 0}) if noted is None else ModelConfig.from_json(str(noted))
 
 
 def save_tensors(path: Path, state: Mapping[str, Any]) -> None:

@@ -15,15 +15,14 @@ from hmeg.data.symbol_accuracy import accuracy_on
 from hmeg.model.graph_batch import GraphBatch
 from hmeg.model.symbol_classifier import SIDE, SymbolClassifier, cut_windows, windows_of
 
-from .averages import AveragedWeights
-from .expressions import Expressions, dataset_digest
+from .expressions import Expressions
 from .images import TrainingImages
-from .loop import Measured, TrainingRun
+from .loop import Measured, Stateful
 from .optimisation import Optimised, autocast
 from .order import Purpose, batch_indices, step_generator
-from .processes import Processes
 from .settings import ClassifierTrainingConfig
-from .transfer import pinned, to_device
+from .trainer import PreparedTrainer, channels_last
+from .transfer import to_device
 
 _SHIFT, _GROWTH = 0.06, 0.15  # of windows, as shares of their sides
 _FAINTEST, _BLURRED, _NOISE = 0.4, 0.3, 0.1
@@ -42,65 +41,47 @@ class SymbolBatch:
     noise: Tensor
 
 
-class ClassifierTrainer:
+class ClassifierTrainer(PreparedTrainer):
     """Trains a SymbolClassifier on all symbols of a prepared data set, in one process.
 
     Windows are shifted and scaled a little, ink is made fainter, blurred and noisy: generated images are like that.
     """
 
-    unit = "expr"
+    alone = "the classifier"
 
-    def __init__(
-        self, data: Path | str, out: Path | str, config: ClassifierTrainingConfig, resume: bool = False
-    ) -> None:
-        self.config = config
-        self.processes = Processes.join(config.device)
-        if self.processes.count > 1:
-            raise ValueError("the classifier is trained by one process")
-        self.device = self.processes.device
-        self.dataset = CrohmeDataset(data, config.max_symbols)
+    config: ClassifierTrainingConfig
+    model: SymbolClassifier
+
+    def open(self, data: Path | str) -> None:
+        super().open(data)
         self.expressions = Expressions(self.dataset.graphs, with_typeset=False)
         self.images = TrainingImages(self.dataset, self.device, "disk")
-        self.validation = CrohmeDataset(config.validation) if config.validation else None
-        torch.manual_seed(config.seed)
-        self.model = SymbolClassifier().to(self.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
-        self.ema = AveragedWeights(self.model, config.ema_decay)
-        self.learning = Optimised(self.model, config)
-        self.run = TrainingRun(
-            out,
-            config,
-            {"model": self.model, "ema": self.ema, "optimizer": self.learning},
-            {"data set": dataset_digest(self.dataset)},
-            self.processes,
-            resume,
-        )
+        self.validation = CrohmeDataset(self.config.validation) if self.config.validation else None
 
-    def train(self) -> None:
-        """Runs to the configured number of steps."""
-        self.run.go(self)
+    def build(self) -> None:
+        self.model = SymbolClassifier().to(self.device)
+        channels_last(self.model)
+
+    def optimise(self) -> None:
+        self.learning = Optimised(self.model, self.config)
+
+    def objects(self) -> dict[str, Stateful]:
+        return {"model": self.model, "ema": self.ema, "optimizer": self.learning}
 
     def rows(self, step: int) -> np.ndarray:
-        """Rows of the training set that a step learns from."""
         return batch_indices(len(self.dataset), self.config.batch_size, step, self.config.seed)
 
-    def prepare(self, step: int) -> SymbolBatch:
-        """A step's batch, on the CPU."""
+    def batch(self, step: int) -> SymbolBatch:
         rows = self.rows(step)
         graph = self.expressions.batch(rows)
         count = len(graph.symbols)
         generator = step_generator(self.config.seed, step, "cpu", Purpose.SYMBOLS)
-        batch = SymbolBatch(
+        return SymbolBatch(
             graph,
             self.images.prepare(rows),
             torch.rand((count, 6), generator=generator),
             torch.randn((count, 1, SIDE, SIDE), generator=generator),
         )
-        return pinned(batch) if self.device.startswith("cuda") else batch
-
-    def describe(self, step: int) -> str:
-        """The training expressions of a step, by name."""
-        return ", ".join(self.dataset.names[int(row)] for row in self.rows(step))
 
     def step(self, step: int, batch: SymbolBatch) -> dict[str, Tensor]:
         """One optimisation step."""

@@ -3,106 +3,106 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from torch import Tensor, nn
 
 from hmeg.data.crohme import CrohmeDataset
 from hmeg.data.glyphs import glyph_modes
 from hmeg.model.config import ModelConfig
-from hmeg.model.image_model import ImageModel
+from hmeg.model.image_model import ImageModel, ImageOutput
 
-from .averages import AveragedWeights
-from .checkpoints import checkpoints
-from .expressions import dataset_digest
 from .glyph_ink import TrainingGlyphs
 from .image_batch import ImageBatch, ImageBatches, image_noise
 from .image_losses import ImageDiscriminators, Target, discriminator_losses, generator_losses
 from .images import TrainingImages
-from .loop import Measured, TrainingRun
+from .loop import Measured, Stateful
 from .optimisation import Optimised, autocast
-from .processes import Processes
 from .settings import ImageTrainingConfig
 from .starting import start_from
-from .transfer import pinned, to_device
+from .trainer import PreparedTrainer, channels_last
+from .transfer import to_device
 from .validation import ValidationSet
 
 
-class ImageTrainer:
+class ImageTrainer(PreparedTrainer):
     """Trains an ImageModel on a prepared data set (published losses: architecture notes of the parity data)."""
 
     unit = "img"
 
-    def __init__(self, data: Path | str, out: Path | str, config: ImageTrainingConfig, resume: bool = False) -> None:
-        self.config = config
-        self.processes = Processes.join(config.device)
-        self.device = self.processes.device
-        self.dataset = CrohmeDataset(data, config.max_symbols)
-        self.model_config = ModelConfig.named(config.model)
+    config: ImageTrainingConfig
+    model: nn.Module
+
+    def open(self, data: Path | str) -> None:
+        super().open(data)
+        self.model_config = ModelConfig.named(self.config.model)
         check_size(self.dataset, self.model_config)
-        torch.manual_seed(config.seed)
-        self.model = ImageModel(self.model_config).to(self.device)
-        self.discriminators = ImageDiscriminators(self.model_config.image.channels, config).to(self.device)
+
+    def build(self) -> None:
+        self.make_networks()
         for network in (self.model, self.discriminators):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it alone
+            channels_last(network)
             self.processes.prepare(network)
-        starting = bool(config.start_from) and not (resume and checkpoints(Path(out)))  # a resumed run has its own
-        if starting:
-            networks = {"model": self.model, "discriminators": self.discriminators}
-            start_from(config.start_from, networks, lambda finished: finished.image_model)
-        glyphs = fill_glyphs(self.model, self.dataset, config, keep=starting)
-        self.images = TrainingImages(self.dataset, self.device, config.keep_images)
-        self.batches = ImageBatches(self.dataset, config, self.model_config, self.images, self.processes, glyphs)
-        self.ema = AveragedWeights(self.model, config.ema_decay)
-        self.generating = Optimised(self.model, config)
-        # Adam refuses to have nothing to do.
-        self.judging = Optimised(self.discriminators, config) if config.adversarial_scales else None
-        if config.compile:
-            for convolutions in (self.model.decoder, *self.discriminators.patch.values()):
-                convolutions.compile()
-        self._generator_losses = self.processes.averaging(self.model, self.generator_losses, unused=True)
-        if self.judging:
-            self._discriminator_losses = self.processes.averaging(
-                self.discriminators, self.discriminator_losses, unused=False
-            )
-        self.validation = ValidationSet.configured(config, self.model_config, self.device)
-        self.run = TrainingRun(
-            out,
-            config,
-            {
-                "model": self.model,
-                "discriminators": self.discriminators,
-                "ema": self.ema,
-                "optimizer": self.generating,
-                **({"discriminator_optimizer": self.judging} if self.judging else {}),
-            },
-            {"data set": dataset_digest(self.dataset)},
-            self.processes,
-            resume,
+        drawing = not self.resumes and self.start()
+        self.glyphs = fill_glyphs(self.painter, self.dataset, self.config, keep=drawing)
+        self.images = TrainingImages(self.dataset, self.device, self.config.keep_images)
+        self.batches = ImageBatches(
+            self.dataset, self.config, self.model_config, self.images, self.processes, self.glyphs
         )
 
-    def train(self) -> None:
-        """Runs to the configured number of steps."""
-        self.run.go(self)
+    def make_networks(self) -> None:
+        """Networks with random weights, on the device."""
+        self.model = ImageModel(self.model_config).to(self.device)
+        self.discriminators = ImageDiscriminators(self.model_config.image.channels, self.config).to(self.device)
 
-    def prepare(self, step: int) -> ImageBatch:
-        """A step's batch, on the CPU."""
-        batch = self.batches(step)
-        return pinned(batch) if self.device.startswith("cuda") else batch
+    @property
+    def painter(self) -> ImageModel:
+        """What draws in ``self.model``."""
+        assert isinstance(self.model, ImageModel)
+        return self.model
 
-    def describe(self, step: int) -> str:
-        """The training expressions of a step, by name."""
-        return ", ".join(self.dataset.names[int(row)] for row in self.batches.rows(step))
+    def start(self) -> bool:
+        """Takes over the weights that the configuration names; returns whether they are weights of what draws."""
+        if self.config.start_from:
+            networks = {"model": self.model, "discriminators": self.discriminators}
+            start_from(self.config.start_from, networks, lambda finished: finished.image_model)
+        return bool(self.config.start_from)
+
+    def optimise(self) -> None:
+        self.generating = Optimised(self.model, self.config)
+        # Adam refuses to have nothing to do.
+        self.judging = Optimised(self.discriminators, self.config) if self.config.adversarial_scales else None
+        if self.config.compile:
+            for convolutions in (self.painter.decoder, *self.discriminators.patch.values()):
+                convolutions.compile()
+        averaging = self.processes.averaging
+        self._generator_losses = averaging(self.model, self.generator_losses, unused=True)
+        if self.judging:
+            self._discriminator_losses = averaging(self.discriminators, self.discriminator_losses, unused=False)
+        self.validation = ValidationSet.configured(self.config, self.model_config, self.device)
+
+    def objects(self) -> dict[str, Stateful]:
+        return {
+            "model": self.model,
+            "discriminators": self.discriminators,
+            "ema": self.ema,
+            "optimizer": self.generating,
+            **({"discriminator_optimizer": self.judging} if self.judging else {}),
+        }
+
+    def rows(self, step: int) -> np.ndarray:
+        return self.batches.rows(step)
+
+    def batch(self, step: int) -> Any:
+        return self.batches(step)
 
     def step(self, step: int, batch: ImageBatch) -> dict[str, Tensor]:
         """One optimisation step of the generator, then one of the discriminators."""
-        config = self.config
-        if step == config.frozen_statistics_step and step > 0:
-            self.generating.start_afresh()
-        self.model.train(step < config.frozen_statistics_step)
+        self.choose_statistics(step)
         batch = to_device(batch, self.device)
         target = self.target(batch)
-        noise = image_noise(config, self.model_config, self.processes, batch, step)
+        noise = image_noise(self.config, self.model_config, self.processes, batch, step)
 
         self.discriminators.requires_grad_(False)
         losses, fake = self._generator_losses(batch, target, noise)
@@ -110,11 +110,15 @@ class ImageTrainer:
         self.ema.update(self.model)
 
         self.discriminators.requires_grad_(True)
-        if self.judging:
-            judged = self._discriminator_losses({s: image.detach() for s, image in fake.items()}, target)
-            losses.update(judged)
-            losses["d_gradient"] = self.judging.update(judged, step)
-        return losses
+        fake = {side: image.detach() for side, image in fake.items()}
+        return {**losses, **self.judge_images(step, fake, batch.graph.boxes, target)}
+
+    def choose_statistics(self, step: int) -> None:
+        """Batch statistics of each batch at first, the running ones from a configured step on."""
+        frozen = self.config.frozen_statistics_step
+        if step == frozen and step > 0:
+            self.generating.start_afresh()
+        self.model.train(step < frozen)
 
     def target(self, batch: ImageBatch) -> Target:
         """What the images of a batch should be like."""
@@ -122,31 +126,40 @@ class ImageTrainer:
         mask_size = self.model_config.image.mask_size
         return Target.of(batch.graph, images, batch.windows, batch.symbol_share, self.config.scales, mask_size)
 
-    def generator_losses(
-        self, batch: ImageBatch, target: Target, noise: Tensor
-    ) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
-        """Weighted terms of the generator's loss, and its images."""
-        config, boxes = self.config, batch.graph.boxes
-        assert boxes is not None
+    def generator_losses(self, batch: Any, target: Target, noise: Tensor) -> tuple[dict[str, Tensor], Any]:
+        """Weighted terms of the generator's loss, and what it made: images by side."""
+        boxes = batch.graph.boxes
         with autocast(self.device, self.config.precision):
-            output = self.model(
-                batch.graph,
-                noise,
-                boxes,
-                config.scales,
-                windows=batch.windows,
-                glyph_modes=batch.glyph_modes,
-                glyph_ink=batch.glyph_ink,
-                masks=True,
-            )
-            return generator_losses(config, self.discriminators, output, boxes, target), output.images
+            output = self.paint(batch, noise, boxes)
+            return generator_losses(self.config, self.discriminators, output, boxes, target), output.images
 
-    def discriminator_losses(self, fake: dict[int, Tensor], target: Target) -> dict[str, Tensor]:
-        """Terms of the discriminators' losses."""
-        boxes = target.graph.boxes
-        assert boxes is not None
+    def paint(self, batch: ImageBatch, noise: Tensor, boxes: Tensor) -> ImageOutput:
+        """What the image model makes of a batch at ``boxes`` (V, 4)."""
+        output: ImageOutput = self.painter(
+            batch.graph,
+            noise,
+            boxes,
+            self.config.scales,
+            windows=batch.windows,
+            glyph_modes=batch.glyph_modes,
+            glyph_ink=batch.glyph_ink,
+            masks=True,
+        )
+        return output
+
+    def judge_images(
+        self, step: int, images: dict[int, Tensor], boxes: Tensor | None, target: Target
+    ) -> dict[str, Tensor]:
+        """One optimisation step of the image discriminators, if there are any, on images at boxes; their losses."""
+        if self.judging is None:
+            return {}
+        judged: dict[str, Tensor] = self._discriminator_losses(images, boxes, target)
+        return {**judged, "d_gradient": self.judging.update(judged, step)}
+
+    def discriminator_losses(self, images: dict[int, Tensor], boxes: Tensor, target: Target) -> dict[str, Tensor]:
+        """Terms of the image discriminators' losses."""
         with autocast(self.device, self.config.precision):
-            return discriminator_losses(self.config, self.discriminators, fake, boxes, target)
+            return discriminator_losses(self.config, self.discriminators, images, boxes, target)
 
     def measure(self) -> Measured:
         """What the averaged weights draw of the validation set, at true boxes."""

@@ -55,6 +55,11 @@ class LayoutBatches:
             self.unpaired = UnpairedExpressions(config.unpaired, config.max_symbols, config.seed, model.layout.prior)
         self.part = processes.part(min(config.batch_size, len(self.paired)))
 
+    @property
+    def unpaired_digest(self) -> str:
+        """Changes when the unpaired expressions do."""
+        return "none" if self.unpaired is None else self.unpaired.digest
+
     def rows(self, step: int) -> np.ndarray:
         """Rows of the training set that a step learns from, of all processes."""
         return batch_indices(len(self.paired), self.config.batch_size, step, self.config.seed)

@@ -4,83 +4,72 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from hmeg.data.crohme import CrohmeDataset
 from hmeg.model.config import ModelConfig
 from hmeg.model.discriminators import LayoutDiscriminator
 from hmeg.model.layout import LayoutGenerator
 
-from .averages import AveragedWeights
-from .expressions import dataset_digest
 from .layout_batch import LayoutBatch, LayoutBatches
 from .layout_losses import box_loss, discriminator_loss, fooling_loss, spread_loss
-from .loop import Measured, TrainingRun
+from .loop import Measured, Stateful
+from .noted_model import NotedModel
 from .optimisation import Optimised
-from .processes import Processes
 from .settings import LayoutTrainingConfig
-from .transfer import pinned, to_device
+from .trainer import PreparedTrainer
+from .transfer import to_device
 from .validation import ValidationSet
 
 
-class LayoutTrainer:
+class LayoutTrainer(PreparedTrainer):
     """Trains a LayoutGenerator against a LayoutDiscriminator on a prepared data set, as published.
 
     The L1 term is about training expressions; the adversarial terms are about other ones, drawn from the training set
     or, in half of the steps, from expressions without handwriting, with noise of their own.
     """
 
-    unit = "expr"
+    config: LayoutTrainingConfig
+    model: LayoutGenerator
 
-    def __init__(self, data: Path | str, out: Path | str, config: LayoutTrainingConfig, resume: bool = False) -> None:
-        self.config = config
-        self.processes = Processes.join(config.device)
-        self.device = self.processes.device
-        self.dataset = CrohmeDataset(data, config.max_symbols)
-        self.model_config = ModelConfig.named(config.model)
-        self.batches = LayoutBatches(self.dataset, config, self.model_config, self.processes)
-        torch.manual_seed(config.seed)
+    def open(self, data: Path | str) -> None:
+        super().open(data)
+        self.model_config = ModelConfig.named(self.config.model)
+        self.batches = LayoutBatches(self.dataset, self.config, self.model_config, self.processes)
+
+    def build(self) -> None:
         self.model = LayoutGenerator(self.model_config).to(self.device)
         self.discriminator = LayoutDiscriminator().to(self.device)
         self.processes.prepare(self.discriminator)
-        self.ema = AveragedWeights(self.model, config.ema_decay)
-        self.generating = Optimised(self.model, config)
-        self.judging = Optimised(self.discriminator, config, config.discriminator_weight_decay)
-        self._generator_losses = self.processes.averaging(self.model, self.generator_losses, unused=False)
-        self._discriminator_loss = self.processes.averaging(self.discriminator, self.discriminator_loss, unused=False)
-        self.validation = ValidationSet.configured(config, self.model_config, self.device)
-        self.run = TrainingRun(
-            out,
-            config,
-            {
-                "model": self.model,
-                "discriminator": self.discriminator,
-                "ema": self.ema,
-                "optimizer": self.generating,
-                "discriminator_optimizer": self.judging,
-            },
-            {
-                "data set": dataset_digest(self.dataset),
-                "unpaired expressions": "none" if self.batches.unpaired is None else self.batches.unpaired.digest,
-            },
-            self.processes,
-            resume,
-            model=self.model_config,
-        )
 
-    def train(self) -> None:
-        """Runs to the configured number of steps."""
-        self.run.go(self)
+    def optimise(self) -> None:
+        self.generating = Optimised(self.model, self.config)
+        self.judging = Optimised(self.discriminator, self.config, self.config.discriminator_weight_decay)
+        averaging = self.processes.averaging
+        self._generator_losses = averaging(self.model, self.generator_losses, unused=False)
+        self._discriminator_loss = averaging(self.discriminator, self.discriminator_loss, unused=False)
+        self.validation = ValidationSet.configured(self.config, self.model_config, self.device)
 
-    def prepare(self, step: int) -> LayoutBatch:
-        """A step's batch, on the CPU."""
-        batch = self.batches(step)
-        return pinned(batch) if self.device.startswith("cuda") else batch
+    def objects(self) -> dict[str, Stateful]:
+        return {
+            "model": self.model,
+            "discriminator": self.discriminator,
+            "ema": self.ema,
+            "optimizer": self.generating,
+            "discriminator_optimizer": self.judging,
+        }
 
-    def describe(self, step: int) -> str:
-        """The training expressions of a step, by name."""
-        return ", ".join(self.dataset.names[int(row)] for row in self.batches.rows(step))
+    def digests(self) -> dict[str, str]:
+        return {**super().digests(), "unpaired expressions": self.batches.unpaired_digest}
+
+    def note(self) -> NotedModel:
+        return NotedModel(self.model_config)
+
+    def rows(self, step: int) -> np.ndarray:
+        return self.batches.rows(step)
+
+    def batch(self, step: int) -> LayoutBatch:
+        return self.batches(step)
 
     def step(self, step: int, batch: LayoutBatch) -> dict[str, Tensor]:
         """One optimisation step of the generator, then one of the discriminator."""

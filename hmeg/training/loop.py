@@ -1,4 +1,4 @@
-"""What every trainer shares: the order of steps, logs, checkpoints, interruption."""
+"""A run of any trainer: the order of steps, logs, checkpoints, interruption. Knows no network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hmeg.files import same_place, write_atomically
-from hmeg.model.config import ModelConfig
+from hmeg.precisions import canonical
 
 from .board import add_pictures, add_scalars, open_board
-from .checkpoints import checkpoints, in_one_line, load_checkpoint, model_of, save_checkpoint
+from .checkpoints import checkpoints, in_one_line, load_checkpoint, save_checkpoint
 from .loss_log import LossQueue, StepLog, not_finite
 from .optimisation import matmul_precision
 from .prefetch import Prefetcher
@@ -53,10 +53,22 @@ class Measured:
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Trainer(Protocol):
+class Note(Protocol):
+    """What checkpoints say of a run beside its objects."""
+
+    def entries(self) -> Mapping[str, Any]:
+        """Of a checkpoint."""
+
+    def check(self, state: Mapping[str, Any], run: Path) -> None:
+        """``ValueError``, naming the run's folder, if its checkpoint says something that forbids to go on."""
+
+
+class Driven(Protocol):
     """What a run drives: batches made ahead by step number, and what is done with them."""
 
-    unit: str  # what the progress bar counts
+    @property
+    def unit(self) -> str:
+        """What the progress bar counts."""
 
     def prepare(self, step: int) -> Any: ...
 
@@ -74,8 +86,8 @@ class TrainingRun:
     config     written to config.yaml; a resumed run must have been started with the same one, but for FREE_SETTINGS
     objects    name -> module or optimiser, saved and restored
     data       name -> digest of what the run reads; a resumed run must read the same
-    model      configuration of the model, where layouts are trained; a resumed run must have begun with the same one
     processes  those that train together; the leading one writes
+    note       what checkpoints say beside that, checked when a run is resumed
     """
 
     def __init__(
@@ -86,9 +98,9 @@ class TrainingRun:
         data: Mapping[str, str],
         processes: Processes,
         resume: bool = False,
-        model: ModelConfig | None = None,
+        note: Note | None = None,
     ) -> None:
-        self.out, self.model = Path(out), model
+        self.out, self.note = Path(out), note
         self.objects, self.data = dict(objects), dict(data)
         self.config, self.processes = config, processes
         self.step = 0
@@ -125,11 +137,8 @@ class TrainingRun:
         changed = [name for name, digest in self.data.items() if noted.get(name, digest) != digest]
         if changed:
             raise ValueError(f"{self.out} was trained on other data: {', '.join(changed)} changed since")
-        if self.model is not None and model_of(state, self.model) != self.model:
-            raise ValueError(
-                f"{self.out} was begun by another version of hmeg, in which {self.model.name!r} is another model: "
-                "begin anew, or go on with that version"
-            )
+        if self.note is not None:
+            self.note.check(state, self.out)
         try:
             for name, thing in self.objects.items():
                 thing.load_state_dict(state["objects"][name])
@@ -142,11 +151,11 @@ class TrainingRun:
         if self.processes.leads:
             objects = {name: thing.state_dict() for name, thing in self.objects.items()}
             state: dict[str, Any] = {"step": self.step, "data": self.data, "objects": objects}
-            if self.model is not None:
-                state["model"] = self.model.to_json()
+            if self.note is not None:
+                state.update(self.note.entries())
             save_checkpoint(self.out, self.step, state, self.config.keep)
 
-    def go(self, trainer: Trainer) -> None:
+    def go(self, trainer: Driven) -> None:
         """Runs the trainer's steps up to ``config.steps``, with progress, logs and checkpoints.
 
         FloatingPointError when a loss is not finite: nothing is skipped, the last checkpoint is kept.
@@ -188,7 +197,7 @@ class TrainingRun:
                 if stopping and self.step < config.steps:
                     raise Interrupted(f"{stop.name or 'told to stop'}: {self.out} has a checkpoint of step {self.step}")
 
-    def _record(self, found: list[tuple[int, dict[str, float]]], trainer: Trainer) -> bool:
+    def _record(self, found: list[tuple[int, dict[str, float]]], trainer: Driven) -> bool:
         """Looks at losses as they arrive; returns whether some process wants to stop."""
         stop = False
         for step, values in found:
@@ -209,7 +218,7 @@ class TrainingRun:
         every = getattr(self.config, "validate_every", 0) if getattr(self.config, "validation", "") else 0
         return bool(every) and (self.step % every == 0 or self.step == self.config.steps)
 
-    def _measure(self, trainer: Trainer) -> None:
+    def _measure(self, trainer: Driven) -> None:
         if self.processes.leads:
             found = trainer.measure()
             self.measures.write(self.step, found.values)
@@ -220,7 +229,7 @@ class TrainingRun:
 
 
 def _same(name: str, one: Any, other: Any) -> bool:
-    """Whether a setting is the same, a folder's path however it is typed."""
-    return bool(one == other) or (
-        name in FOLDERS and isinstance(one, str) and isinstance(other, str) and same_place(one, other)
-    )
+    """Whether a setting is the same, a folder's path and a precision however they are typed."""
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
+        return bool(one == other)
+    return canonical(one) == canonical(other) if name == "precision" else name in FOLDERS and same_place(one, other)

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from hmeg.precisions import canonical
+
 from .settings import LoopConfig
 
 
 def autocast(device: str, precision: str) -> torch.autocast:
-    """Context for forward passes in ``fp32`` or ``bf16``."""
-    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+    """Context for forward passes in ``float32`` or ``bfloat16``."""
+    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=canonical(precision) == "bfloat16")
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
 from hmeg.model.symbol_classifier import SymbolClassifier, save_classifier
 
-from .checkpoints import in_one_line, load_checkpoint, model_of
+from .checkpoints import in_one_line, load_checkpoint
 from .loop import CONFIG
+from .noted_model import model_of
 from .paper import whiten_paper
 from .settings import FOLDERS
 from .starting import weights_named

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
+from hmeg.precisions import canonical
 from hmeg.strict_yaml import load_yaml
 
 GRAMMAR = "grammar"  # unpaired expressions drawn from the bundled grammar
@@ -27,6 +28,10 @@ KEEP_IMAGES = ("auto", "device", "disk")
 def setting(default: Any, description: str, choices: tuple[str, ...] = ()) -> Any:
     """A dataclass field with the text that ``--help`` shows for it, and the values it may take."""
     return field(default=default, metadata={"help": description, "choices": choices})
+
+
+# Of trainers that have a choice: a field like any other.
+PRECISION = setting("float32", "bfloat16 is autocast with float32 master weights.", ("float32", "bfloat16"))
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,19 @@ class LoopConfig:
         ("highest", "high", "medium"),
     )
     seed: int = setting(0, "Seed of initial weights, order of the data and noise.")
-    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, or auto (the GPU if there is one).")
+    device: str = setting("auto", "Torch device: auto (the GPU if there is one), cpu, cuda or cuda:1.")
     checkpoint_every: int = setting(500, "Steps between checkpoints.")
     keep: int = setting(3, "Checkpoints kept, the latest ones.")
     tensorboard: bool = setting(False, "Write TensorBoard scalars and pictures to the run's folder.")
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            _check_type(entry.name, entry.default, getattr(self, entry.name))
-            choices = entry.metadata["choices"]
-            if choices and getattr(self, entry.name) not in choices:
-                raise ValueError(
-                    f"{option(entry.name)} must be one of {', '.join(choices)}, got {getattr(self, entry.name)!r}"
-                )
+            value, choices = getattr(self, entry.name), entry.metadata["choices"]
+            _check_type(entry.name, entry.default, value)
+            if choices and canonical(value) in choices:
+                object.__setattr__(self, entry.name, canonical(value))
+            elif choices:
+                raise ValueError(f"{option(entry.name)} must be one of {', '.join(choices)}, got {value!r}")
         self._at_least(1, "steps", "batch_size", "max_symbols", "checkpoint_every", "keep")
         self._at_least(0, "decay_steps", "seed", "learning_rate", "clip")
         if self.seed > LARGEST_SEED:
@@ -164,7 +169,7 @@ class ImageTrainingConfig(ValidatedConfig):
     start_from: str = setting(
         "", "Weights to start from: the folder of such a run, a weights file, or the name of bundled weights."
     )
-    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
+    precision: str = PRECISION
     compile: bool = setting(False, "Compile the convolutional networks with torch.compile.")
     keep_images: str = setting(
         "auto", "Where images wait: on the device, on disk, or (auto) on a GPU with room for them.", KEEP_IMAGES
@@ -247,7 +252,7 @@ class ClassifierTrainingConfig(ValidatedConfig):
     learning_rate: float = setting(2e-3, "Adam's learning rate.")
     schedule: str = setting("cosine", "Of the learning rate; cosine decays to zero.", ("constant", "cosine"))
     ema_decay: float = setting(0.99, "Decay per step of the averaged weights.")
-    precision: str = setting("fp32", "fp32, or bf16: autocast with float32 master weights.", ("fp32", "bf16"))
+    precision: str = PRECISION
     validate_every: int = setting(1000, "Steps between measurements on --validation.")
 
 

@@ -12,7 +12,8 @@ from hmeg.model.hmeg import HMEG
 from hmeg.model.layout import LayoutGenerator
 from hmeg.weights import bundled_weights, load_model
 
-from .checkpoints import in_one_line, load_checkpoint, model_of
+from .checkpoints import in_one_line, load_checkpoint
+from .noted_model import model_of
 
 
 def weights_named(source: str) -> HMEG | None:

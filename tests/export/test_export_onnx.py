@@ -337,8 +337,8 @@ def test_what_is_missing_is_named(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else found(name))
     with pytest.raises(Unavailable, match=r"onnx is not installed: pip install 'hmeg\[onnx\]'"):
         export_onnx(tiny_model(), tmp_path / "x.onnx")
-    assert "onnxruntime is not installed" in (_cannot_check("fp32") or "")
-    assert "no bfloat16" in (_cannot_check("bf16") or "")
+    assert "onnxruntime is not installed" in (_cannot_check("float32") or "")
+    assert "no bfloat16" in (_cannot_check("bfloat16") or "")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(Unavailable, match=r"onnxruntime cannot be imported .*: pip install 'hmeg\[onnx\]'"):
         OnnxRuntime(exported("base-like", "decoder"))

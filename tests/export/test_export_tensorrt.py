@@ -345,7 +345,7 @@ def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, t
     built = invoke("export", "tensorrt", "--onnx", exported, "--out", out, "--profile", "1:1:2", "--profile=3:4:8")
     assert built.exit_code == 0, built.output
     model_id = load_weights(weights).weights_id
-    assert f"{out}: decoder of tiny@{model_id}, fp32," in built.output
+    assert f"{out}: decoder of tiny@{model_id}, float32," in built.output
     assert "with x.engine.json" in built.output
     sidecar = read_sidecar(out)
     assert sidecar.metadata.weights_id == model_id

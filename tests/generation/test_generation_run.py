@@ -33,14 +33,19 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def write_the_rest(run):
+    """The shards of a whole run but the first one: an empty one, one of a rejection, one of a sample."""
+    write_shard(run, [])
+    run.begin(2)
+    run.reject(9, "\\hbar", "unknown")
+    run.commit()
+    write_shard(run, [12])
+
+
 def whole_run(folder, file_format):
     with Run(folder, settings(file_format)) as run:
         write_shard(run, range(4))
-        write_shard(run, [])
-        run.begin(2)
-        run.reject(9, "\\hbar", "unknown")
-        run.commit()
-        write_shard(run, [12])
+        write_the_rest(run)
         run.finish()
     return contents(folder)
 
@@ -103,11 +108,7 @@ def test_stopped_and_gone_on_with(tmp_path, file_format, stopped):
         write_shard(run, [7], commit=False)
         run.close()
     elif stopped == "before finish":
-        write_shard(run, [])
-        run.begin(2)
-        run.reject(9, "\\hbar", "unknown")
-        run.commit()
-        write_shard(run, [12])
+        write_the_rest(run)
         run.format.assemble([0, 3])
         run.close()
     else:
@@ -116,11 +117,7 @@ def test_stopped_and_gone_on_with(tmp_path, file_format, stopped):
         assert again.next_shard == (4 if stopped == "before finish" else 1)
         assert again.written == (5 if stopped == "before finish" else 4)
         if stopped != "before finish":
-            write_shard(again, [])
-            again.begin(2)
-            again.reject(9, "\\hbar", "unknown")
-            again.commit()
-            write_shard(again, [12])
+            write_the_rest(again)
         again.finish()
     got = contents(folder)
     # a folder keeps every whole image; here shard 1 had one that the whole run has not
@@ -331,11 +328,7 @@ def test_disk_full_when_a_shard_appears(tmp_path, monkeypatch, file_format):
     assert len(read_lines(folder / "labels.jsonl")) == 4 or file_format != "folder"
     with Run(folder, settings(file_format)) as again:
         assert again.written == 4
-        write_shard(again, [])
-        again.begin(2)
-        again.reject(9, "\\hbar", "unknown")
-        again.commit()
-        write_shard(again, [12])
+        write_the_rest(again)
         again.finish()
     assert contents(folder) == wanted
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hmeg.data.crohme import RenderSettings
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.latex_macros import UNDER_MARKS
 from hmeg.graph.typeset import typeset
 from hmeg.graph.typeset_rows import bracket_pairs, rows_of
-from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS
+from hmeg.graph.vocabulary import RELATIONS, SYMBOL_LABELS, Vocabulary
 from tools.typeset_statistics import _root, main, measure
 
 HALF_STROKE = 1.25 / 256
@@ -276,3 +277,98 @@ def test_its_frame_is_that_of_prepared_images() -> None:
     assert settings_of_data.margin == (MARGIN + HALF_STROKE) * 256
     assert settings_of_data.stroke_width == 2 * HALF_STROKE * 256
     assert settings_of_data.symbol_side == SYMBOL_SIDE * 256
+
+
+@pytest.mark.parametrize("mark", [s.name for s in Vocabulary.open() if s.kind == "accent"])
+@pytest.mark.parametrize("content", ["a", "a b c"])
+def test_marks_stand_over_or_under_their_content(mark: str, content: str) -> None:
+    graph = parse_latex(f"x {mark} {{{content}}} z")
+    boxes = typeset(graph)
+    x, own, *inner, z = boxes
+    left, right = min(b[0] for b in inner), max(b[2] for b in inner)
+    if mark in UNDER_MARKS:
+        assert own[1] > max(b[3] for b in inner)
+    else:
+        assert own[3] < min(b[1] for b in inner)
+    assert abs((own[0] + own[2]) / 2 - (left + right) / 2) < 0.02
+    assert x[2] < min(left, own[0]) and z[0] > max(right, own[2])
+    # The content stays on the base line.
+    assert abs(inner[0][3] - boxes_of(f"x {content} z")["a"][3]) < 0.5 * height(inner[0])
+    if mark in (r"\overline", r"\overbrace", r"\underline", r"\overrightarrow"):
+        assert own[2] - own[0] >= 0.95 * (right - left)
+
+
+@pytest.mark.parametrize("frame", [r"\textcircled", r"\boxed"])
+@pytest.mark.parametrize("content", ["1", "1 2", r"\frac{1}{2}"])
+def test_frames_are_drawn_around_their_content(frame: str, content: str) -> None:
+    own, *inner, after = typeset(parse_latex(f"{frame}{{{content}}} z"))
+    for box in inner:
+        assert own[0] < box[0] and own[1] < box[1] and own[2] > box[2] and own[3] > box[3]
+    assert after[0] > own[2]
+
+
+def test_rows_of_arrays_stand_under_each_other_in_columns() -> None:
+    graph = parse_latex(r"( \begin{matrix} a & b & c \\ d & e \\ f & & g \end{matrix} ) z")
+    boxes = dict(zip(graph.symbols, typeset(graph), strict=True))
+    for column in ("adf", "be", "cg"):
+        for upper, lower in itertools.pairwise(column):
+            assert boxes[upper][3] < boxes[lower][1]
+            assert abs(middle(boxes[upper])[0] - middle(boxes[lower])[0]) < 0.01
+    for row in ("abc", "de", "fg"):
+        for left, right in itertools.pairwise(row):
+            assert boxes[left][2] < boxes[right][0]
+    for bracket in "()":
+        assert boxes[bracket][1] <= boxes["b"][1] + 0.01 and boxes[bracket][3] >= boxes["f"][3] - 0.01
+    assert boxes["("][2] < boxes["d"][0] and boxes["c"][2] < boxes[")"][0] < boxes["z"][0]
+    assert abs(middle(boxes["("])[1] - middle(boxes["z"])[1]) < height(boxes["z"])
+
+
+def test_equations_meet_at_their_relations_and_cases_stand_to_the_left() -> None:
+    graph = parse_latex(r"\begin{aligned} a + b &= c \\ d &\leq e \\ &\neq f \end{aligned}")
+    boxes = dict(zip(graph.symbols, typeset(graph), strict=True))
+    edges = [boxes[label][0] for label in ("=", r"\leq", r"\neq")]
+    assert max(edges) - min(edges) < 0.01
+    assert abs(boxes["b"][2] - boxes["d"][2]) < 0.01
+    graph = parse_latex(r"f = \begin{cases} a + b & c \\ d & e \end{cases}")
+    boxes = dict(zip(graph.symbols, typeset(graph), strict=True))
+    assert abs(boxes["a"][0] - boxes["d"][0]) < 0.01
+    assert boxes[r"\{"][1] <= boxes["b"][1] + 0.01 and boxes[r"\{"][3] >= boxes["d"][3] - 0.01
+
+
+def test_arrays_in_arrays_are_placed_once() -> None:
+    inner = r"\begin{pmatrix} 1 \\ 2 \\ 3 \end{pmatrix}"
+    graph = parse_latex(rf"\begin{{vmatrix}} {inner} & x \\ y & {inner} \end{{vmatrix}}")
+    boxes = typeset(graph)
+    cells = [i for i, label in enumerate(graph.symbols) if label == "&"]
+    ink = [boxes[i] for i in range(len(graph)) if i not in cells]
+    for i, one in enumerate(ink):
+        for other in ink[i + 1 :]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert apart
+
+
+def test_arrows_reach_over_what_stands_at_them() -> None:
+    graph = parse_latex(r"a \xrightarrow[c]{d + e + g} b")
+    boxes = dict(zip(graph.symbols, typeset(graph), strict=True))
+    arrow = boxes[r"\rightarrow"]
+    assert arrow[0] < boxes["d"][0] and arrow[2] > boxes["g"][2]
+    assert boxes["d"][3] < arrow[1] and boxes["c"][1] > arrow[3]
+
+
+def test_every_symbol_of_the_open_vocabulary_has_a_box() -> None:
+    for symbol in Vocabulary.open():
+        box = typeset(SymbolGraph((symbol.name,)))[0]
+        assert box[2] > box[0] and box[3] > box[1]
+    assert np.isfinite(typeset(SymbolGraph((r"\mine", "x"), (Relation(0, 1, "Inside"),)))).all()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_cells_in_any_graph_leave_boxes_finite(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12))
+    labels = data.draw(st.lists(st.sampled_from(["&", "x", r"\hat", r"\bigcirc", "("]), min_size=count, max_size=count))
+    relations = []
+    for row in range(1, count):
+        parent = data.draw(st.integers(0, row - 1))
+        relations.append(Relation(parent, row, data.draw(st.sampled_from(RELATIONS))))
+    assert np.isfinite(typeset(SymbolGraph(tuple(labels), tuple(relations)))).all()

@@ -74,6 +74,22 @@ def test_webdataset(written: Written, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(row["png"]), one.array)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_parquet(written: Written, tmp_path: Path, split: str) -> None:
+    """By the folder's name alone: the split is in the names of the files, what an image is in the files."""
+    folder = written("parquet", split=split)
+    files = {split: [str(path) for path in sorted(folder.glob("*.parquet"))]}
+    assert [Path(path).name for path in files[split]] == [f"{split}-000000.parquet", f"{split}-000001.parquet"]
+    for rows in (
+        load_dataset(tmp_path / "cache", "parquet", data_files=files, split=split),
+        load_dataset(tmp_path / "more", str(folder), split=split),
+    ):
+        assert len(rows) == len(SAMPLES)
+        for row, one in zip(rows, SAMPLES, strict=True):
+            assert_label(row, one)
+            np.testing.assert_array_equal(np.asarray(row["image"]), one.array)
+
+
 def test_imagefolder(written: Written, tmp_path: Path) -> None:
     """All images with their labels, and nothing else: not the contact sheet."""
     rows = load_dataset(tmp_path / "cache", "imagefolder", data_dir=str(written("folder")))

@@ -20,6 +20,7 @@ from hmeg.cli.generate import command as generate
 from hmeg.evaluation.image_metrics import fitted
 from hmeg.evaluation.pairs import pair
 from hmeg.image_sets import Entry, canonical_label, open_images
+from hmeg.image_sets.formats import FORMATS
 from tests.support.tiny_model import save_tiny
 
 LATEX = ["x + 1", r"\frac{a}{b}", "x^2"]
@@ -30,12 +31,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same three samples in all forms of hmeg generate."""
     folder = tmp_path_factory.mktemp("runs")
     weights = save_tiny(folder / "tiny.safetensors")
-    for form in ("folder", "webdataset", "can", "comer"):
+    for form in FORMATS:
         arguments = ["--weights", weights, "--size", 64, "--device", "cpu", "--format", form, "--out", folder / form]
         texts = [part for latex in LATEX for part in ("--latex", latex)]
         result = CliRunner().invoke(generate, [str(a) for a in (*arguments, *texts)])
         assert result.exit_code == 0, result.output
-    return {form: folder / form for form in ("folder", "webdataset", "can", "comer")}
+    return {form: folder / form for form in FORMATS}
 
 
 def picture(path: Path, grey: int = 200) -> None:
@@ -52,7 +53,7 @@ def test_every_form_gives_the_same_images_and_labels(runs: dict[str, Path]) -> N
         assert all(np.array_equal(a, b) for a, b in zip(images, sets["folder"], strict=True))
         assert images[0].shape == (64, 64)
     assert all(entry.graph is None for entry in sets["can"].entries)
-    for entry in (*sets["folder"].entries, *sets["webdataset"].entries):
+    for entry in (entry for form in FORMATS if form not in ("can", "comer") for entry in sets[form].entries):
         assert entry.graph is not None and entry.graph.boxes is not None
         assert entry.graph.boxes.min() >= 0 and entry.graph.boxes.max() <= 1
     assert "light ink on dark paper turned round" in sets["comer"].described()
@@ -336,3 +337,30 @@ def test_names_whose_dots_hide_samples_are_refused_in_words(tmp_path: Path) -> N
     told = r"dots\.tar: 'a\.b/22\.00\.v1\.png' and 'a\.b/22\.01\.v1\.png' are two .* first dot; .* 'a\.b/22_00_v1\.png'"
     with pytest.raises(ValueError, match=told):
         open_images(shard)
+
+
+def test_parquet_files_are_read_safely(tmp_path: Path, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    images = [{"bytes": png(200), "path": None}, {"bytes": png(210), "path": "b.png"}]
+    parquet.write_table(arrow.table({"image": images, "latex": ["x^2", None]}), path)
+    opened = open_images(path)
+    assert opened.names == ["a.parquet, row 0 of group 0", "b.png"]
+    assert opened.labels == ["x ^ { 2 }", None] and opened[1][0, 0] == 210
+    for data, problem in ((None, "holds no bytes of an image"), (b"no", "is no readable image")):
+        parquet.write_table(arrow.table({"image": [{"bytes": data, "path": "b.png"}], "latex": ["x"]}), path)
+        with pytest.raises(ValueError, match=rf"a\.parquet, row 0 of group 0 {problem}"):
+            open_images(path)
+    parquet.write_table(arrow.table({"image": [png(200)]}), path)
+    with pytest.raises(ValueError, match=r"a\.parquet has no column 'image' of bytes and path"):
+        open_images(path)
+    whole = (runs["parquet"] / "train-000000.parquet").read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
+        open_images(path)
+    path.write_bytes(whole[:4] + bytes(2000) + whole[2004:])
+    with pytest.raises(ValueError, match=r"a\.parquet: row group 0 cannot be read"):
+        open_images(path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs pyarrow, which is not installed: pip install 'hmeg\[parquet\]'"):
+        open_images(runs["parquet"])

@@ -54,7 +54,7 @@ def test_ink_is_what_is_dark_and_paper_goes_on_beyond_the_edge() -> None:
 
 def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
     config = ClassifierTrainingConfig(
-        steps=60, batch_size=6, learning_rate=3e-3, ema_decay=0.9, validation=str(data), validate_every=60
+        device="cpu", steps=60, batch_size=6, learning_rate=3e-3, ema_decay=0.9, validation=str(data), validate_every=60
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -83,7 +83,7 @@ def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
 def test_it_resumes_exactly(data: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    config = ClassifierTrainingConfig(steps=4, batch_size=3)
+    config = ClassifierTrainingConfig(steps=4, batch_size=3, device="cpu")
     ClassifierTrainer(data, tmp_path / "whole", config).train()
     ClassifierTrainer(data, tmp_path / "halves", replace(config, checkpoint_every=2)).train()
     (tmp_path / "halves" / "checkpoint-00000004.pt").unlink()

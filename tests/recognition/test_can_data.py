@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from hmeg.generation.run import Run
+from hmeg.image_sets.formats import FORMATS
 from hmeg.image_sets.image_pickle import read_images
 from hmeg.recognition import open_data
 from hmeg.recognition.data import RecognitionData
@@ -80,7 +81,7 @@ def test_can_files_of_every_protocol(tmp_path: Path, protocol: int) -> None:
     assert_drawn(open_data(tmp_path / "can" / "train_images.pkl"))
 
 
-@pytest.mark.parametrize("file_format", ["folder", "webdataset", "can", "comer"])
+@pytest.mark.parametrize("file_format", list(FORMATS))
 def test_runs_of_generation(tmp_path: Path, file_format: str) -> None:
     with Run(tmp_path / "run", settings(file_format)) as run:
         for indices in ([0, 1, 2], [], [9, 11]):

@@ -14,6 +14,7 @@ from hmeg.recognition.settings import CanTrainingConfig
 
 LABELS = ("1", "x + 1", "a = 2", "x ^ { 2 }", "1 + 1", "a + x", "2 x", "= 1 a 2")
 TINY = CanTrainingConfig(
+    device="cpu",
     steps=4,
     batch_size=4,
     growth=6,

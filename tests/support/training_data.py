@@ -12,9 +12,12 @@ from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.settings import ImageTrainingConfig, LayoutTrainingConfig
 from tests.support.ink_samples import write_samples
 
-LAYOUT = LayoutTrainingConfig(model="small", steps=6, batch_size=3, learning_rate=1e-3, checkpoint_every=3)
+LAYOUT = LayoutTrainingConfig(
+    model="small", steps=6, batch_size=3, learning_rate=1e-3, checkpoint_every=3, device="cpu"
+)
 IMAGE = ImageTrainingConfig(
     model="small",
+    device="cpu",
     steps=2,
     batch_size=2,
     scales=(64,),

@@ -291,20 +291,24 @@ def note_model_of_version_1(run: Path) -> None:
 
 
 def test_a_run_of_another_version_is_not_gone_on_with(data: Path, tmp_path: Path) -> None:
-    config = LayoutTrainingConfig(model="small", steps=1, batch_size=2)
+    config = LayoutTrainingConfig(model="small", steps=1, batch_size=2, device="cpu")
     LayoutTrainer(data, tmp_path / "layout", config).train()
     note_model_of_version_1(tmp_path / "layout")
     assert LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True).run.step == 1
     forget_model(tmp_path / "layout")
     with pytest.raises(ValueError, match=r"layout was begun by another version of hmeg, in which 'small' is another"):
         LayoutTrainer(data, tmp_path / "layout", replace(config, steps=2), resume=True)
-    joint = JointTrainingConfig(model="small", steps=1, batch_size=2, start_layout=str(tmp_path / "layout"))
+    joint = JointTrainingConfig(
+        model="small", steps=1, batch_size=2, device="cpu", start_layout=str(tmp_path / "layout")
+    )
     with pytest.raises(ValueError, match=r"configuration: layout\.shared_noise is 0 there, 32 here"):
         JointTrainer(data, tmp_path / "joint", replace(joint, start_image="small"))
 
 
 def test_packing_a_run_of_the_other_kind_is_one_line(data: Path, tmp_path: Path) -> None:
-    LayoutTrainer(data, tmp_path / "layout", LayoutTrainingConfig(model="small", steps=1, batch_size=2)).train()
+    LayoutTrainer(
+        data, tmp_path / "layout", LayoutTrainingConfig(model="small", steps=1, batch_size=2, device="cpu")
+    ).train()
     with pytest.raises(ValueError, match="layout is a run of `hmeg train layout`; wanted is one of `hmeg train image`"):
         pack_runs(tmp_path / "layout", tmp_path / "layout", tmp_path / "out.safetensors")
     with pytest.raises(ValueError, match="is a run of `hmeg train layout`; wanted is one of `hmeg train joint`"):

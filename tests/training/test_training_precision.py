@@ -35,6 +35,19 @@ def test_bfloat16_learns_nearly_the_same(data: Path, tmp_path: Path) -> None:
         assert float(found[name].detach()) == pytest.approx(float(expected[name].detach()), rel=0.05), name
 
 
+def test_a_run_begun_with_former_words_goes_on(data: Path, tmp_path: Path) -> None:
+    ImageTrainer(data, tmp_path / "run", replace(IMAGE, steps=1, precision="bf16")).train()
+    settings = tmp_path / "run" / "config.yaml"
+    text = settings.read_text()
+    assert "precision: bfloat16\n" in text
+    settings.write_text(text.replace("precision: bfloat16\n", "precision: bf16\n"))
+    resumed = ImageTrainer(data, tmp_path / "run", replace(IMAGE, steps=2, precision="bfloat16"), resume=True)
+    assert resumed.run.step == 1
+    settings.write_text(text.replace("precision: bfloat16\n", "precision: fp32\n"))
+    with pytest.raises(ValueError, match="precision was 'fp32', now 'bfloat16'"):
+        ImageTrainer(data, tmp_path / "run", replace(IMAGE, steps=2, precision="bfloat16"), resume=True)
+
+
 def test_convolutions_are_channels_last(data: Path, tmp_path: Path) -> None:
     trainer = ImageTrainer(data, tmp_path / "run", IMAGE)
     stage = trainer.model.decoder.stages[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import device_option, report_folder
 from hmeg.quoting import quoted
 
 from .given import command_line
@@ -27,13 +27,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
 @click.command()
 @click.argument("real", type=_set)
 @click.argument("generated", type=_set)
-@click.option(
-    "--out",
-    default=Path("evaluation"),
-    show_default=True,
-    type=Output(file_okay=False, path_type=Path),
-    help="Folder of the report.",
-)
+@report_folder()
 @click.option("--name", help="What the section of the report is called.  [default: the name of GENERATED]")
 @click.option(
     "--size",
@@ -65,9 +59,7 @@ def _checkpoints(context: click.Context, parameter: click.Parameter, values: tup
     callback=_checkpoints,
     help="Compare by the encoder of a trained CAN, too; CHECKPOINT as for `hmeg evaluate recognition`.",
 )
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Of networks; auto: the GPU if any."
-)
+@device_option("Of networks;")
 @click.option(
     "--geometry-trials",
     default=100,
@@ -108,7 +100,7 @@ def command(
     """
     from hmeg.evaluation.extras import require_libraries
 
-    try:
+    with errors_in_words(out, interrupted="interrupted; nothing was written"):
         require_libraries()
         from hmeg.devices import select_device
         from hmeg.evaluation.features import can_features
@@ -139,10 +131,6 @@ def command(
             features=[f"{_CAN}{path}" for path in features],
         )  # fmt: skip
         report = image_section(found, shown, called, inputs, given).save(out)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(described(error, out)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted; nothing was written") from None
     for measure in found.measures:
         value = f"{measure.value:10.4g}" if measure.value is not None else f"{'-':>10}"
         floor = "" if measure.floor is None else f"   (halves of real: {measure.floor:.4g})"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Number, Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import Number, report_folder
 
 from .given import command_line
 from .numbers import number_list
@@ -47,13 +47,7 @@ _PICTURES = 6
     type=Number(0, 1, max_open=True),
     help="Two boxes overlap when more than this share of the smaller one is covered.",
 )
-@click.option(
-    "--out",
-    default=Path("evaluation"),
-    show_default=True,
-    type=Output(file_okay=False, path_type=Path),
-    help="Folder of the report.",
-)
+@report_folder()
 def command(
     weights: str,
     compare: tuple[str, ...],
@@ -72,7 +66,7 @@ def command(
     """
     from hmeg.evaluation.extras import require_libraries
 
-    try:
+    with errors_in_words(out, interrupted="interrupted; nothing was written"):
         require_libraries()
         from hmeg.data.crohme import CrohmeDataset
         from hmeg.evaluation.layout_metrics import generated_layouts, score
@@ -100,10 +94,6 @@ def command(
             limit=limit,
         )  # fmt: skip
         report = layout_section(scores, drawn[:_PICTURES], settings, given).save(out)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(described(error, out)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted; nothing was written") from None
     for name, of_seed in scores.items():
         iou, new, wrong = (
             sum(getattr(s, key) for s in of_seed) / len(of_seed) for key in ("iou", "overlap", "violations")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import Output, device_option, precision_option
 
 from .given import command_line
 
@@ -58,16 +59,8 @@ from .given import command_line
     help="Images at once; 1 reads one at a time.  [default: 8 on the CPU, 64 on a GPU]",
 )
 @click.option("--limit", default=0, type=click.IntRange(0), metavar="N", help="Read the first N images only.")
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="auto: the GPU if there is one."
-)
-@click.option(
-    "--precision",
-    default="fp32",
-    show_default=True,
-    type=click.Choice(["fp32", "bf16"]),
-    help="bf16 is faster where the processor has it; a token here and there may differ.",
-)
+@device_option()
+@precision_option("bfloat16 is faster where the processor has it; a token here and there may differ.")
 def command(
     checkpoint: Path,
     data: tuple[str, ...],
@@ -97,7 +90,6 @@ def command(
       a CoMER archive (.zip); of several splits one: data.zip/data/train
       a folder made by hmeg data crohme
     """
-    from torch import OutOfMemoryError
     from tqdm import tqdm
 
     from hmeg.evaluation.recognition_report import default_name, notes, recognition_section
@@ -108,14 +100,18 @@ def command(
     from hmeg.recognition.worst import LINES
 
     worst = out.with_name(f"{out.stem}_worst") if out is not None and worst_count else None
+    stack = ExitStack()
     bar: Any = None
 
     def show(done: int, total: int) -> None:
         nonlocal bar
-        bar = bar or tqdm(total=total, unit="image", desc="reading", smoothing=0.05, mininterval=0.5)
+        if bar is None:
+            made = tqdm(total=total, unit="image", desc="reading", smoothing=0.05, mininterval=0.5)
+            bar = stack.enter_context(made)
         bar.update(done - bar.n)
 
-    try:
+    into = report or out or checkpoint
+    with errors_in_words(into, interrupted="interrupted; files are as they were, or whole"), stack:
         called = name or default_name(checkpoint, data)
         if report is not None:
             # before anything is computed
@@ -141,15 +137,6 @@ def command(
             device=found["device"], precision=precision,
         )  # fmt: skip
         page = None if report is None else recognition_section(found, called, given).save(report)
-    except OutOfMemoryError as error:
-        raise click.ClickException("out of memory; try a smaller --batch-size") from error
-    except (ValueError, OSError) as error:
-        raise click.ClickException(described(error, report or out or checkpoint)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted; files are as they were, or whole") from None
-    finally:
-        if bar is not None:
-            bar.close()
     click.echo(_table(found))
     for sentence in notes(found):
         click.echo(sentence)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import device_option, report_folder
 
 from .given import command_line
 from .numbers import number_list
@@ -34,16 +34,8 @@ _STEPS = {"tiny": 300, "full": 265_000}
 @click.option(
     "--limit", default=0, type=click.IntRange(0), metavar="N", help="Read the first N validation images only."
 )
-@click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="auto: the GPU if there is one."
-)
-@click.option(
-    "--out",
-    default=Path("evaluation"),
-    show_default=True,
-    type=Output(file_okay=False, path_type=Path),
-    help="Folder of runs and report.",
-)
+@device_option()
+@report_folder("Folder of runs and report.")
 def command(
     real: str,
     generated: str,
@@ -68,12 +60,10 @@ def command(
 
     Stopped, the same command goes on where it was; finished runs are not repeated.
     """
-    from torch import OutOfMemoryError
-
     from hmeg.evaluation.extras import require_libraries
-    from hmeg.training.signals import EXIT_STATUS, Interrupted
 
-    try:
+    goes_on = "the same command goes on"
+    with errors_in_words(out, interrupted=f"interrupted; {goes_on} where it was", stopped=goes_on):
         require_libraries()
         from hmeg.devices import select_device
         from hmeg.evaluation.sections import check_folder
@@ -96,15 +86,6 @@ def command(
             "trim": config.trim, "shrink": config.shrink, "device": used,
         }  # fmt: skip
         report = study_section(results, facts, given).save(out)
-    except Interrupted as stopped:
-        click.echo(f"{stopped}; the same command goes on", err=True)
-        raise SystemExit(EXIT_STATUS) from None
-    except OutOfMemoryError as error:
-        raise click.ClickException("out of memory; try a smaller --batch-size") from error
-    except (ValueError, OSError, FloatingPointError) as error:
-        raise click.ClickException(described(error, out)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command goes on where it was") from None
     for arm, runs in results.items():
         rates = ", ".join(f"{run['exprate']:.2%}" for run in runs)
         click.echo(f"ExpRate {sum(run['exprate'] for run in runs) / len(runs):7.2%}   {arm}   (by seed: {rates})")

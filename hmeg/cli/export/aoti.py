@@ -7,23 +7,16 @@ from shlex import quote
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import device_option, output_file, precision_option, weights_option
+from hmeg.precisions import SHORT
 
 
 @click.command(short_help="The decoder as compiled code (.pt2).")
-@click.option("--weights", default="small", show_default=True, metavar="NAME|PATH", help="Bundled, or a weights file.")
-@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="A file ending in .pt2.")
-@click.option(
-    "--precision",
-    default="fp32",
-    show_default=True,
-    type=click.Choice(["fp32", "bf16"]),
-    help="Of arithmetic, inputs and images.",
-)
-@click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda", help="What the code is for; it must be here."
-)
+@weights_option()
+@output_file("A file ending in .pt2.")
+@precision_option("Of arithmetic, inputs and images.")
+@device_option("What the code is for; it must be here.")
 @click.option(
     "--largest-batch",
     default=256,
@@ -49,16 +42,13 @@ def command(weights: str, out: Path, precision: str, device: str, largest_batch:
 
     from hmeg.devices import select_device
     from hmeg.export.aoti.build import build_package
-    from hmeg.export.errors import Unavailable
     from hmeg.weights import load_model
 
-    try:
+    with errors_in_words(out):
         chosen = select_device(device)
         model, name = load_model(weights)
         click.echo(f"compiling the decoder of {name} for {chosen}, in {precision}; it takes a while", err=True)
-        build_package(model, out, precision=precision, device=chosen, largest_batch=largest_batch)
-    except (ValueError, OSError, Unavailable) as error:
-        raise click.ClickException(described(error, out)) from error
+        build_package(model, out, precision=SHORT[precision], device=chosen, largest_batch=largest_batch)
     click.echo(f"{out}: decoder of {name}@{model.weights_id}, {precision}, {out.stat().st_size / 1e6:.1f} MB")
     click.echo(
         f"try: hmeg generate --weights {quote(weights)} --decoder {quote(str(out))} --random 16 --out out/aoti",

@@ -9,13 +9,14 @@ from shlex import quote
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import output_file, precision_option, weights_option
+from hmeg.precisions import SHORT
 
 
 @click.command()
-@click.option("--weights", default="small", show_default=True, metavar="NAME|PATH", help="Bundled, or .safetensors.")
-@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="File to write (.onnx).")
+@weights_option()
+@output_file("File to write (.onnx).")
 @click.option(
     "--part",
     default="decoder",
@@ -23,13 +24,7 @@ from hmeg.cli.parameters import Output
     type=click.Choice(["decoder", "full"]),
     help="decoder: layout and noise -> images. full: padded symbol graphs and noise -> boxes, masks, images.",
 )
-@click.option(
-    "--precision",
-    default="fp32",
-    show_default=True,
-    type=click.Choice(["fp32", "fp16", "bf16"]),
-    help="Of upsampler and decoder. fp16 and bf16 are for GPUs.",
-)
+@precision_option("Of upsampler and decoder. float16 and bfloat16 are for GPUs.", tuple(SHORT))
 @click.option(
     "--max-symbols",
     default=64,
@@ -54,8 +49,6 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
     image. Shapes, and how to run it from Python, C++ and TensorRT: docs/deployment.md. Small takes seconds for the
     decoder and about a minute in full.
     """
-    from hmeg.backends import BackendError
-    from hmeg.export.errors import Unavailable
     from hmeg.export.onnx_check import check_onnx
     from hmeg.export.onnx_export import export_onnx
     from hmeg.weights import load_model
@@ -69,7 +62,7 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
     if check:
         why_not = _cannot_check(precision)
         verdict = f"not checked: {why_not}" if why_not else ""
-    try:
+    with errors_in_words(out):
         tell(f"reading {weights}")
         model, name = load_model(weights)
 
@@ -87,17 +80,15 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
             model,
             out,
             part=part,
-            precision=precision,
+            precision=SHORT[precision],
             max_symbols=max_symbols,
             check=None if verdict else compare,
         )
-    except (ValueError, OSError, Unavailable, BackendError) as error:
-        raise click.ClickException(described(error, out)) from error
     click.echo(
         f"{out}: {part} network of {name}@{metadata.weights_id}, {precision}, "
         f"{out.stat().st_size / 1e6:.1f} MB\n{verdict}"
     )
-    if part == "decoder" and precision != "bf16":
+    if part == "decoder" and precision != "bfloat16":
         click.echo(
             f"try: hmeg generate --weights {quote(weights)} --decoder {quote(str(out))} --random 16 --out out/onnx",
             err=True,
@@ -107,7 +98,7 @@ def command(weights: str, out: Path, part: str, precision: str, max_symbols: int
 
 
 def _cannot_check(precision: str) -> str | None:
-    if precision == "bf16":
+    if precision == "bfloat16":
         return "onnxruntime computes no bfloat16 convolutions on the CPU"
     if importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed (pip install 'hmeg[onnx]')"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hmeg.cli.errors import described
-from hmeg.cli.parameters import Output
+from hmeg.cli.errors import errors_in_words
+from hmeg.cli.parameters import Output, device_option, output_file, precision_option
+from hmeg.precisions import SHORT, canonical
 
 if TYPE_CHECKING:
     from hmeg.export.trt.profiles import BatchProfile
@@ -34,12 +35,8 @@ def _profiles(context: click.Context, parameter: click.Parameter, values: tuple[
     help="A file of `hmeg export onnx`; its types are the engine's.",
 )
 @click.option("--weights", metavar="NAME|PATH", help="Or weights, whose decoder is then exported on the way.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
-    help="With --weights; an ONNX file has one already.  [default: fp32]",
-)
-@click.option("--out", required=True, type=Output(dir_okay=False, path_type=Path), help="A file ending in .engine.")
+@precision_option("With --weights; an ONNX file has one already.  [default: float32]", tuple(SHORT), default=None)
+@output_file("A file ending in .engine.")
 @click.option(
     "--profile",
     "profiles",
@@ -54,7 +51,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, values: tuple[
     type=Output(dir_okay=False, path_type=Path),
     help="Kernel timings of earlier builds, read and written.  [default: tensorrt-timings.cache beside --out]",
 )
-@click.option("--device", default="cuda", show_default=True, metavar="cuda|cuda:1", help="The GPU to build on and for.")
+@device_option("The GPU to build on and for.", metavar="auto|cuda|cuda:1")
 def command(
     onnx_path: Path | None,
     weights: str | None,
@@ -68,7 +65,7 @@ def command(
     """Build a TensorRT engine from an ONNX file, or from weights.
 
     \b
-      hmeg export tensorrt --weights small --precision fp16 --out small.engine
+      hmeg export tensorrt --weights small --precision float16 --out small.engine
       hmeg generate --weights small --decoder small.engine --random 64 --out out/r
 
     An engine runs on this GPU with this version of TensorRT (10 or 11) only. OUT.json beside it says what it is; keep
@@ -81,21 +78,19 @@ def command(
         raise click.UsageError(f"--precision goes with --weights; the types of {onnx_path} are what they are")
     if out.suffix != ".engine":
         raise click.UsageError(f"--out must end in .engine, got {out}")
+    device = "cuda" if device == "auto" else device
     if not device.startswith("cuda"):
         raise click.UsageError(f"--device must be a GPU such as cuda or cuda:1, got {device}")
 
-    from hmeg.export.errors import Unavailable
     from hmeg.export.trt.library import require_tensorrt
 
-    try:
+    with errors_in_words(out):
         require_tensorrt()
         with tempfile.TemporaryDirectory() as folder:
             if onnx_path is None:
                 assert weights is not None
-                onnx_path = _export(weights, precision or "fp32", Path(folder))
+                onnx_path = _export(weights, precision or "float32", Path(folder))
             _build(onnx_path, out, profiles, tf32, timing_cache or out.with_name("tensorrt-timings.cache"), device)
-    except (ValueError, OSError, Unavailable) as error:
-        raise click.ClickException(described(error, out)) from error
 
 
 def _export(weights: str, precision: str, folder: Path) -> Path:
@@ -104,7 +99,7 @@ def _export(weights: str, precision: str, folder: Path) -> Path:
 
     model, name = load_model(weights)
     click.echo(f"exporting the decoder of {name} to ONNX, {precision}", err=True)
-    export_onnx(model, folder / "decoder.onnx", precision=precision)
+    export_onnx(model, folder / "decoder.onnx", precision=SHORT[precision])
     return folder / "decoder.onnx"
 
 
@@ -128,6 +123,6 @@ def _build(
     )
     metadata = sidecar.metadata
     click.echo(
-        f"{out}: decoder of {metadata.config.name}@{metadata.weights_id}, {metadata.precision}, "
+        f"{out}: decoder of {metadata.config.name}@{metadata.weights_id}, {canonical(metadata.precision)}, "
         f"{sidecar.engine_bytes / 1e6:.1f} MB, with {sidecar_path(out).name}"
     )
