@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hmeg import backends, ops
+    from hmeg.canvas import Canvas
     from hmeg.generation.generator import Generator
     from hmeg.generation.loading import load
     from hmeg.generation.skipping import SkippedExpression
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 # public name -> the module it lives in; a module stands for itself
 _HOMES = {
+    "Canvas": "hmeg.canvas",
     "Generator": "hmeg.generation.generator",
     "GraphBatch": "hmeg.model.graph_batch",
     "HMEG": "hmeg.model.hmeg",
@@ -46,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "HMEG",
+    "Canvas",
     "Generator",
     "GraphBatch",
     "ModelConfig",

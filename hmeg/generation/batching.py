@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hmeg.model.config import ModelConfig
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hmeg.image_sets.sample import Sample
 
     from .tasks import Task
+
+Placed = TypeVar("Placed")  # a task with its layout
 
 BATCHES_AHEAD = 8  # sorted by size together
 LARGEST_BATCH = 256
@@ -39,6 +41,46 @@ def in_buckets(
             if len(started) > 1:
                 before, wait = started.pop(0)
                 drawn.update(zip(before, wait(), strict=True))
+        for rows, wait in started:
+            drawn.update(zip(rows, wait(), strict=True))
+        for i in range(len(window)):
+            yield drawn.pop(i)
+
+
+def in_shapes(
+    tasks: Iterable[Task],
+    batch_size: int,
+    place: Callable[[Sequence[Task]], Sequence[Placed]],
+    launch: Callable[[Sequence[Placed]], Callable[[], list[Sample]]],
+    shape_of: Callable[[Placed], tuple[int, int]],
+    unit: int,
+) -> Iterator[Sample]:
+    """As :func:`in_buckets`, for images of many shapes: those of one shape are drawn together, so none is padded.
+
+    place     makes the layouts of some tasks as one batch; shapes of images are known only then
+    launch    starts to draw layouts of one shape
+    unit      side of the square that ``batch_size`` counts: no batch has more pixels than so many of them, so memory is
+              bounded whatever the shapes; a larger image is drawn by itself
+    """
+    tasks = iter(tasks)
+    while window := list(itertools.islice(tasks, BATCHES_AHEAD * batch_size)):
+        order = sorted(range(len(window)), key=lambda i: len(window[i].graph))
+        placed: dict[int, Placed] = {}
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            placed.update(zip(rows, place([window[i] for i in rows]), strict=True))
+        order.sort(key=lambda i: (shape_of(placed[i]), len(window[i].graph)))
+        drawn: dict[int, Sample] = {}
+        started: list[tuple[list[int], Callable[[], list[Sample]]]] = []
+        for shape, same in itertools.groupby(order, key=lambda i: shape_of(placed[i])):
+            most = max(1, batch_size * unit**2 // (shape[0] * shape[1]))
+            rest = list(same)
+            while rest:
+                rows, rest = rest[:most], rest[most:]
+                started.append((rows, launch([placed[i] for i in rows])))
+                if len(started) > 1:
+                    before, wait = started.pop(0)
+                    drawn.update(zip(before, wait(), strict=True))
         for rows, wait in started:
             drawn.update(zip(rows, wait(), strict=True))
         for i in range(len(window)):

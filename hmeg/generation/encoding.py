@@ -18,12 +18,23 @@ if TYPE_CHECKING:
 
 
 def varied_and_encoded(
-    augment: str, encode: Callable[[np.ndarray], Any], array: np.ndarray, boxes: np.ndarray, seed: int, index: int
+    augment: str,
+    encode: Callable[[np.ndarray], Any],
+    array: np.ndarray,
+    boxes: np.ndarray,
+    seed: int,
+    index: int,
+    size: int | None = None,
 ) -> tuple[Variation | None, Any]:
-    """What ``augment`` (:mod:`hmeg.generation.augmentation.plan`) makes of an image, None for nothing, encoded."""
+    """What ``augment`` (:mod:`hmeg.generation.augmentation.plan`) makes of an image, None for nothing, encoded.
+
+    size  see :func:`hmeg.generation.augmentation.vary.vary`
+    """
     if augment == NONE:
         return None, encode(array)
-    variation = varying().vary(augment, array, boxes, seed, index)  # imports torch, which other runs do not need here
+    variation = varying().vary(
+        augment, array, boxes, seed, index, size
+    )  # imports torch, which other runs do not need here
     return variation, encode(variation.array)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hmeg.canvas import Canvas
 from hmeg.graph import SymbolGraph
 from hmeg.image_sets.sample import Sample
 from hmeg.refusals import Refusal
@@ -52,7 +53,7 @@ def draw(
     entries  all expressions of the run, from the first one on, also where some shards are finished
     workers  processes that encode images; 0: this one does it
     """
-    settings = run.settings
+    settings, canvas = run.settings, run.settings.drawn_on
 
     def tasks(of_shard: Iterable[Task | Rejection]) -> Iterator[Task]:
         for piece in of_shard:
@@ -63,13 +64,14 @@ def draw(
                 yield piece
 
     if not run.manifest.complete:
-        check = check_for(run.format.check, generator.check_graph)
-        missing = pieces(entries, settings.count, run.next_shard * settings.shard_size, check, generator.readable)
-        with Encoder(run.format.encode, workers, settings.augment) as encoder:
+        start = run.next_shard * settings.shard_size
+        check = check_for(run.format.check, canvas, generator.check_graph)
+        missing = pieces(entries, settings.count, start, check, generator.readable)
+        with Encoder(run.format.encode, workers, settings.augment, canvas.drawn_like) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
                 samples = generator.stream(
-                    tasks(of_shard), settings.seed, settings.size, batch_size, settings.temperature
+                    tasks(of_shard), settings.seed, None, batch_size, settings.temperature, canvas
                 )
                 for sample, encoded in encoder.encoded(samples):
                     run.write(sample, encoded)
@@ -78,8 +80,8 @@ def draw(
     run.finish()
 
 
-def check_for(writable: Check, drawable: Check = check_symbols) -> Check:
-    """Raises for what the weights cannot draw, and for what the form of output has no label for.
+def check_for(writable: Check, canvas: Canvas, drawable: Check = check_symbols) -> Check:
+    """Raises for what the weights cannot draw, what the output has no label for, and what the canvas is too small for.
 
     writable  :meth:`hmeg.image_sets.format.Format.check` of the form
     drawable  :meth:`hmeg.generation.generator.Generator.check_graph` of the weights
@@ -88,6 +90,7 @@ def check_for(writable: Check, drawable: Check = check_symbols) -> Check:
     def check(graph: SymbolGraph) -> None:
         drawable(graph)
         writable(graph)
+        canvas.check_expression(graph)
 
     return check
 
@@ -99,10 +102,13 @@ class Encoder:
     ``encode`` must be importable there, from a module that imports no torch.
 
     augment  as in :class:`hmeg.generation.manifest.Settings`
+    size     :attr:`hmeg.Canvas.drawn_like` of the images' canvas
     """
 
-    def __init__(self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE) -> None:
-        self._work = partial(encoding.varied_and_encoded, augment, encode)
+    def __init__(
+        self, encode: Callable[[np.ndarray], Any], workers: int, augment: str = NONE, size: int | None = None
+    ) -> None:
+        self._work = partial(encoding.varied_and_encoded, augment, encode, size=size)
         self._ahead = workers * ENCODED_AHEAD
         self._pool = WorkerPool(workers) if workers else None
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hmeg.canvas import Canvas
 from hmeg.files import write_whole
 
 from .augmentation.plan import NONE
@@ -28,6 +29,8 @@ class Settings:
     runtime  what draws the images: torch, or an exported decoder (:mod:`hmeg.generation.decoder_file`)
     augment  how images are varied (:func:`hmeg.generation.augmentation.plan.chosen`)
     image_noise  what the noise of images is made by
+    size     side of square images, pixels
+    canvas   "square", or the canvas of other images in words (:meth:`hmeg.Canvas.parse`)
     labels   which form labels have: a run never mixes two
     temperature  how much layouts vary, in [0, 2] (:meth:`hmeg.generation.generator.Generator.stream`)
     """
@@ -45,7 +48,13 @@ class Settings:
     augment: str = NONE
     image_noise: str = IMAGE_NOISE
     temperature: float = 1.0
+    canvas: str = "square"
     labels: str = LABELS
+
+    @property
+    def drawn_on(self) -> Canvas:
+        """The canvas of the images; ``ValueError`` for one that this version does not know."""
+        return Canvas.square(self.size) if self.canvas == "square" else Canvas.parse(self.canvas)
 
     def differences(self, other: Settings) -> str:
         """``seed 1, not 0; ...``: what is different in ``other``, first as it is here; empty if nothing is."""

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hmeg.canvas import FIT, Canvas
 from hmeg.data.relation_records import from_records
 from hmeg.graph import Relation
 from hmeg.image_sets.contact_sheet import read_contact_sheet
@@ -43,6 +44,8 @@ class Summary:
     lengths             symbols an expression
     ink                 darkness of the images, in steps of 1/200
     heights, widths     of symbols' boxes, and of whole expressions, in pixels, rounded
+    x_heights           of letters like x, rounded, an image each
+    image_widths, image_heights  of images, in pixels
     """
 
     samples: int = 0
@@ -52,6 +55,9 @@ class Summary:
     ink: Counter[int] = field(default_factory=Counter)
     heights: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)
+    x_heights: Counter[int] = field(default_factory=Counter)
+    image_widths: Counter[int] = field(default_factory=Counter)
+    image_heights: Counter[int] = field(default_factory=Counter)
 
     def add(self, label: dict[str, Any]) -> None:
         """Count a sample, given its label."""
@@ -62,6 +68,11 @@ class Summary:
         self.lengths[len(label["symbols"])] += 1
         if "ink" in label:  # labels of older versions have none
             self.ink[int(label["ink"] * _INK_STEPS)] += 1
+        if "x_height" in label:
+            self.x_heights[round(label["x_height"])] += 1
+        if "width" in label:
+            self.image_widths[label["width"]] += 1
+            self.image_heights[label["height"]] += 1
         boxes = label["boxes"]
         self.heights.update(round(y1 - y0) for _, y0, _, y1 in boxes)
         self.widths[round(max(box[2] for box in boxes) - min(box[0] for box in boxes))] += 1
@@ -153,9 +164,18 @@ def _introduction(manifest: Manifest) -> str:
     settings = manifest.settings
     refused = f" {manifest.rejected:,} of the expressions could not be used." if manifest.rejected else ""
     return (
-        f"Drawn by {settings.weights} with seed {settings.seed}, {settings.size} x {settings.size} pixels each, "
+        f"Drawn by {settings.weights} with seed {settings.seed}, {_shape(settings.drawn_on)}, "
         f"from {settings.source}.{refused}"
     )
+
+
+def _shape(canvas: Canvas) -> str:
+    if canvas.kind == FIT:
+        return (
+            f"each as large as it needs at letters of {canvas.symbol_height:g} pixels, at most {canvas.width} x "
+            f"{canvas.height}"
+        )
+    return f"{canvas.width} x {canvas.height} pixels each"
 
 
 def _samples(page: Page, folder: Path, samples: int) -> None:
@@ -180,7 +200,13 @@ def _counts(page: Page, manifest: Manifest, summary: Summary) -> None:
     page.bars("Symbols an expression", histogram(summary.lengths))
     page.bars("Ink: how dark images are on the mean", histogram(summary.ink, 100 / _INK_STEPS, " %"))
     page.bars("Height of symbols, pixels", histogram(summary.heights))
-    page.bars(f"Width of expressions, of {manifest.settings.size} pixels", histogram(summary.widths))
+    canvas = manifest.settings.drawn_on
+    page.bars("Height of a letter x, pixels", histogram(summary.x_heights))
+    if canvas.kind == FIT:
+        page.bars("Width of images, pixels", histogram(summary.image_widths))
+        page.bars("Height of images, pixels", histogram(summary.image_heights))
+    else:
+        page.bars(f"Width of expressions, of {canvas.width} pixels", histogram(summary.widths))
     page.bars("Relations", dict(summary.relations.most_common()))
     page.bars("Symbols", dict(summary.symbols.most_common()))
 
@@ -207,7 +233,7 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
         ("expressions", settings.source),
         ("samples of each", f"{settings.count:,}"),
         ("seed", str(settings.seed)),
-        ("size", f"{settings.size} pixels"),
+        ("canvas", str(settings.drawn_on)),
         ("precision of the decoder", settings.precision),
         ("temperature of the layout", f"{settings.temperature:g}"),
         ("variation", settings.augment),
@@ -233,13 +259,18 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
 def _times(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     """Time and rate of the shards whose time is known: all, unless a process was killed at the wrong moment."""
     path = folder / TIMING
-    seconds = {one["shard"]: one["seconds"] for one in _lines(path)} if path.is_file() else {}
+    lines = list(_lines(path)) if path.is_file() else []
+    seconds = {one["shard"]: one["seconds"] for one in lines}
+    pixels = {one["shard"]: one["pixels"] for one in lines if "pixels" in one}  # runs of before do not say
     timed = [shard for shard in manifest.shards if shard.number in seconds]
     total, images = sum(seconds[shard.number] for shard in timed), sum(shard.samples for shard in timed)
     if not total:
         return []
     of_these = "" if len(timed) == len(manifest.shards) else f" for {len(timed):,} of the shards"
-    return [("time", f"{_duration(total)}{of_these}"), ("throughput", f"{images / total:.1f} images/s")]
+    rate = f"{images / total:.1f} images/s"
+    if all(shard.number in pixels for shard in timed):
+        rate += f", {sum(pixels[shard.number] for shard in timed) / total / 1e6:.2f} million pixels/s"
+    return [("time", f"{_duration(total)}{of_these}"), ("throughput", rate)]
 
 
 def _duration(seconds: float) -> str:

@@ -69,6 +69,7 @@ class Run:
             raise
         self.written = self.manifest.samples
         self.rejected = self.manifest.rejected
+        self.pixels = self._pixels_before = 0
         self._waiting: list[dict[str, Any]] = []
         self._begun = False
         self._last_commit = time.perf_counter()
@@ -102,6 +103,8 @@ class Run:
         else:
             self._waiting.append(label)
         self.written += 1
+        width, height = sample.shape
+        self.pixels += width * height
         self._overview.add(sample)
 
     def reject(self, line: int, text: str, reason: str) -> None:
@@ -128,8 +131,9 @@ class Run:
         )
         self.manifest.save(self.folder)
         now = time.perf_counter()
-        self._timing.append({"shard": number, "seconds": round(now - self._last_commit, 3)})
-        self._last_commit = now
+        pixels = self.pixels - self._pixels_before
+        self._timing.append({"shard": number, "seconds": round(now - self._last_commit, 3), "pixels": pixels})
+        self._last_commit, self._pixels_before = now, self.pixels
         self._waiting = []
         self._begun = False
 

@@ -62,18 +62,15 @@ def tasks_of(
             yield expression
             continue
         try:
-            read = (
-                drawable(expression, check, known)
-                if handler is not None
-                else usable(position, expression, check, known)
+            graph = (
+                usable(position, expression, check, known) if handler is None else drawable(expression, check, known)
             )
-            task = Task(position, read)
         except ValueError as error:
             if handler is None:
                 raise
             handler(position, expression, error)
             continue
-        yield task
+        yield Task(position, graph)
 
 
 def _warn(position: int, expression: str | SymbolGraph, error: ValueError) -> None:

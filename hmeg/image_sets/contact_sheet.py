@@ -48,7 +48,7 @@ class Card:
     def of(number: int, sample: Sample) -> Card:
         text = caption(sample.latex, sample.graph.symbols)
         text = text if len(text) <= _LONGEST_CAPTION else text[: _LONGEST_CAPTION - 3] + "..."
-        return Card(number, text, sample.image if len(sample.array) <= _PICTURE else _on_sheet(sample.image))
+        return Card(number, text, sample.image if max(sample.shape) <= _PICTURE else _on_sheet(sample.image))
 
 
 def write_contact_sheet(cards: Sequence[Card]) -> bytes:
@@ -101,7 +101,15 @@ def contact_sheet(cards: Sequence[Card]) -> Image.Image:
 
 
 def _on_sheet(picture: Image.Image) -> Image.Image:
-    return picture.resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
+    """The picture as large as fits on a card, in the middle of paper."""
+    scale = _PICTURE / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    fitting = picture.resize((width, height), Image.Resampling.LANCZOS)
+    if width == height:
+        return fitting
+    card = Image.new(picture.mode, (_PICTURE, _PICTURE), _in_mode(picture.mode, _CARD))
+    card.paste(fitting, ((_PICTURE - width) // 2, (_PICTURE - height) // 2))
+    return card
 
 
 def caption(latex: str | None, symbols: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ def schema() -> pyarrow.Schema:
     relation = pa.struct([("subject", pa.int64()), ("object", pa.int64()), ("type", pa.string())])
     columns = {
         "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+        "width": pa.int64(),
+        "height": pa.int64(),
         "latex": pa.string(),
         "tokens": pa.list_(pa.string()),
         "symbols": pa.list_(pa.string()),
@@ -39,6 +41,7 @@ def schema() -> pyarrow.Schema:
         "seed": pa.string(),
         "index": pa.int64(),
         "weights": pa.string(),
+        "x_height": pa.float64(),
         "line": pa.int64(),
         "name": pa.string(),
         "augment": pa.string(),

@@ -22,14 +22,18 @@ from hmeg.graph.tree import NotATreeError
 class Sample:
     """One image of handwriting with its labels.
 
-    array    (size, size) uint8 for grey models, (size, size, 3) for colour ones; dark ink on light paper
-    graph    the expression; ``graph.boxes`` are the boxes it was drawn at, in [0, 1] of the image, not clipped
+    array    (H, W) uint8 for grey models, (H, W, 3) for colour ones; dark ink on light paper
+    graph    the expression; ``graph.boxes`` are the boxes it was drawn at, in [0, 1] of the image's width and height,
+             not clipped
     latex    LaTeX of the expression, when it is known
-    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image, clipped to it, x0 <= x1 and y0 <= y1, two decimals
+    boxes    (V, 4) float64: x0, y0, x1, y1 in pixels of this image around each symbol's ink, within the image,
+             x0 <= x1 and y0 <= y1, two decimals (:mod:`hmeg.generation.ink`)
     seed, index  what its noise was drawn from
     weights  which weights drew it: name@hash
     line     line of the input file it came from, when there is one
     name     what that line calls it, in a line `name<TAB>latex`
+    x_height  how high letters like x of the main row are, in pixels of the image as drawn
+             (:func:`hmeg.canvas.x_height`)
     augment  how it was varied after it was drawn, operation by operation, when it was; ``boxes`` went along
 
     What takes a while to find out is found out once, and goes along when a sample is sent to another process.
@@ -45,10 +49,12 @@ class Sample:
     line: int | None = None
     name: str | None = None
     augment: list[dict[str, Any]] | None = None
+    x_height: float | None = None
 
     def without_pixels(self) -> Sample:
         """The sample with an empty array, and all that was found out already: what a label needs of it."""
         bare = copy.copy(self)
+        bare.__dict__["shape"] = self.shape
         object.__setattr__(bare, "array", np.empty((0, 0), np.uint8))
         return bare
 
@@ -56,6 +62,11 @@ class Sample:
     def image(self) -> Image.Image:
         """The image for Pillow: mode L or RGB."""
         return Image.fromarray(self.array)
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Width and height of the image in pixels."""
+        return self.array.shape[1], self.array.shape[0]
 
     @cached_property
     def ink(self) -> float:
@@ -85,6 +96,8 @@ class Sample:
         drew, different for each operation, are text.
         """
         label: dict[str, Any] = {
+            "width": self.shape[0],
+            "height": self.shape[1],
             "latex": self.latex,
             "tokens": self.tokens,
             "symbols": list(self.graph.symbols),
@@ -96,6 +109,8 @@ class Sample:
             "index": self.index,
             "weights": self.weights,
         }
+        if self.x_height is not None:
+            label["x_height"] = self.x_height
         if self.line is not None:
             label["line"] = self.line
         if self.name is not None:

@@ -48,15 +48,46 @@ def coordinate_channels(composed: Tensor) -> Tensor:
     return torch.stack([cover, slope_x * across + shift_x, slope_y * down + shift_y, log_w, log_h], dim=1)
 
 
-def compose_in_boxes(symbol_vectors: Tensor | None, boxes: Tensor, batch: Tensor, size: int, num_graphs: int) -> Tensor:
+def compose_in_boxes(
+    symbol_vectors: Tensor | None,
+    boxes: Tensor,
+    batch: Tensor,
+    size: int,
+    num_graphs: int,
+    cells: tuple[int, int] | None = None,
+) -> Tensor:
     """The coordinate channels, then symbol_vectors (V, S) under the same fixed masks.
 
-    boxes (V, 4) -> (N, 5 + S, size, size). Differentiable in boxes and vectors.
+    boxes (V, 4) -> (N, 5 + S, size, size), or (N, 5 + S, rows, columns) for ``cells``; boxes are in units of ``size``
+    cells either way. Differentiable in boxes and vectors.
     """
+    if cells is not None:
+        return _on_canvas(symbol_vectors, boxes, batch, size, num_graphs, cells)
     # Operators sample at j / (size - 1); in these boxes' frame that is the pixel centre (j + 1/2) / size.
     boxes = (boxes * size - 0.5) / (size - 1)
     features = box_features(boxes)
     if symbol_vectors is not None:
         features = torch.cat([features, symbol_vectors], dim=1)
     composed = ops.box_layout(features, boxes, batch, (size, size), num_graphs)
+    return torch.cat([coordinate_channels(composed[:, :NUM_FEATURES]), composed[:, NUM_FEATURES:]], dim=1)
+
+
+def _on_canvas(
+    symbol_vectors: Tensor | None, boxes: Tensor, batch: Tensor, size: int, num_graphs: int, cells: tuple[int, int]
+) -> Tensor:
+    """The same on a canvas of any shape: sides and their logarithms are those of boxes in a square of ``size`` cells.
+
+    Boxes longer than that square, which training has none of, count as that long in the logarithms.
+    """
+    last = boxes.new_tensor([max(cells[1] - 1, 1), max(cells[0] - 1, 1)] * 2)
+    placed = (boxes * size - 0.5) / last
+    low, high = placed[:, :2], placed[:, 2:]
+    side = torch.maximum(high - low, SMALLEST_SIDE * (size - 1) / last[:2])
+    start = (low + high - side) / 2
+    logs = (side * last[:2] / (size - 1)).clamp(max=1).log()
+    (slope_x, slope_y), (shift_x, shift_y) = (2 / side).unbind(1), (-2 * start / side - 1).unbind(1)
+    features = torch.stack([torch.ones_like(slope_x), slope_x, shift_x, slope_y, shift_y, *logs.unbind(1)], dim=1)
+    if symbol_vectors is not None:
+        features = torch.cat([features, symbol_vectors], dim=1)
+    composed = ops.box_layout(features, placed, batch, cells, num_graphs)
     return torch.cat([coordinate_channels(composed[:, :NUM_FEATURES]), composed[:, NUM_FEATURES:]], dim=1)

@@ -33,8 +33,3 @@ def upright(boxes: np.ndarray) -> np.ndarray:
     """(V, 4) boxes with x0 <= x1 and y0 <= y1: an inverted box covers the same area."""
     first, second = boxes[:, :2], boxes[:, 2:]
     return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
-
-
-def boxes_in_pixels(boxes: np.ndarray, size: int) -> np.ndarray:
-    """(V, 4) upright boxes in [0, 1] of the image -> float64 pixels, clipped to the image, two decimals."""
-    return np.round(np.clip(boxes.astype(np.float64) * size, 0, size), 2)

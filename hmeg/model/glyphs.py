@@ -18,6 +18,7 @@ from .box_coordinates import SMALLEST_SIDE
 from .triple_conv import symbol_rows
 from .windows import Windows
 
+_AT_ONCE = 1 << 24  # pixels of stretched glyphs
 SIDE_SPREAD = 0.3  # of the logarithm of sides that count as about the same
 ROOT = vocabulary.symbol_id("\\sqrt")
 # Width of a root's hook, up to where nothing but the bar goes on, over the root's height. In 1,787 roots of CROHME's
@@ -58,7 +59,7 @@ class GlyphAtlas(nn.Module):
     """Every symbol's learned glyph in its box, summed per expression.
 
     forward(symbols (V,), modes (V,), boxes (V, 4), batch (V,), windows, num_graphs, mask_size, ink=None)
-    -> (M, channels, 4 side, 4 side) at the resolution of the largest image (pixel centres). Differentiable in boxes
+    -> (M, channels, 4 side, 4 columns) at the resolution of the largest image (pixel centres). Differentiable in boxes
     and glyphs. The first channel is meant for the typical ink of a mode, in [0, 1]: see :meth:`fill`; ink (V, size,
     size), for training, stands in for it.
 
@@ -135,9 +136,11 @@ class GlyphAtlas(nn.Module):
     ) -> Tensor:
         device, size = boxes.device, self.glyphs.shape[-1]
         window, symbol = _pairs(batch, windows, num_graphs)
-        steps = torch.arange(4 * windows.side, device=device, dtype=boxes.dtype) + 0.5
-        across = (4 * windows.left[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
-        down = (4 * windows.top[window].to(boxes.dtype)[:, None] + steps) / (4 * mask_size)
+        along, downwards = (
+            torch.arange(4 * cells, device=device, dtype=boxes.dtype) + 0.5 for cells in (windows.columns, windows.side)
+        )
+        across = (4 * windows.left[window].to(boxes.dtype)[:, None] + along) / (4 * mask_size)
+        down = (4 * windows.top[window].to(boxes.dtype)[:, None] + downwards) / (4 * mask_size)
         x0, y0, x1, y1 = boxes[symbol].unbind(1)
         shares = self.shares(symbols[symbol], boxes[symbol])
         columns = hat_weights(across, x0, x1, size, shares)[:, None]
@@ -145,8 +148,14 @@ class GlyphAtlas(nn.Module):
         glyphs = self.glyphs[(symbols * self.modes + modes)[symbol]]
         if ink is not None:
             glyphs = torch.cat([ink.to(glyphs)[symbol, None], glyphs[:, 1:]], dim=1)
-        stretched = rows @ glyphs @ columns.transpose(2, 3)
-        return stretched.new_zeros((len(windows.expression), *stretched.shape[1:])).index_add(0, window, stretched)
+        placed = rows.new_zeros((len(windows.expression), glyphs.shape[1], rows.shape[2], columns.shape[2]))
+        if torch.is_grad_enabled() or rows.shape[2] * columns.shape[2] * len(symbol) <= _AT_ONCE:
+            return placed.index_add(0, window, rows @ glyphs @ columns.transpose(2, 3))
+        # On large canvases of long expressions a picture of every symbol's whole canvas would be gigabytes.
+        some = max(1, _AT_ONCE // (rows.shape[2] * columns.shape[2]))
+        for part in torch.arange(len(symbol), device=device).split(some):
+            placed.index_add_(0, window[part], rows[part] @ glyphs[part] @ columns[part].transpose(2, 3))
+        return placed
 
     def shares(self, symbols: Tensor, boxes: Tensor) -> Tensor | None:
         """How columns are divided, as :func:`hat_weights` wants it; None if all glyphs are evenly stretched."""

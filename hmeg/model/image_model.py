@@ -19,6 +19,7 @@ from .glyphs import GlyphAtlas
 from .graph_batch import GraphBatch
 from .inference_decoder import InferenceDecoder, InferenceUpsampler
 from .mask import LayoutUpsampler, MaskRefiner
+from .squares import Covering
 from .triple_conv import MLP, NUM_RELATION_ROWS, GraphEncoder, init_box_head, init_linear_kaiming, symbol_rows
 from .windows import Windows
 
@@ -117,10 +118,36 @@ class ImageModel(nn.Module):
         images = self.decoder(layout, resolutions)
         return ImageOutput(images, predicted, soft_masks, layout[:, : self.config.layout_channels], scores)
 
-    def compose(self, graph: GraphBatch, boxes: Tensor, glyph_modes: Tensor | None = None) -> Composition:
-        """All that comes before upsampler and decoder, which may then run elsewhere (:mod:`hmeg.export.runtime`)."""
+    def compose(
+        self,
+        graph: GraphBatch,
+        boxes: Tensor,
+        glyph_modes: Tensor | None = None,
+        shape: tuple[int, int] | None = None,
+    ) -> Composition:
+        """All that comes before upsampler and decoder, which may then run elsewhere (:mod:`hmeg.export.runtime`).
+
+        shape  rows and columns of the images in pixels, multiples of 4; ``boxes`` are then in units of the training
+               square, ``image.size`` pixels, from the upper left corner. None: that square itself.
+        """
         nodes, _ = self.encoder(graph.symbols, graph.edge_index, graph.edge_type, structure=graph.structure)
-        return self._compose(graph, nodes, boxes, None, glyph_modes, None)
+        if shape in (None, (self.config.image.size, self.config.image.size)):
+            return self._compose(graph, nodes, boxes, None, glyph_modes, None)
+        assert shape is not None
+        return self._compose_on_canvas(graph, nodes, boxes, glyph_modes, (shape[0] // 4, shape[1] // 4))
+
+    def _compose_on_canvas(
+        self, graph: GraphBatch, nodes: Tensor, boxes: Tensor, glyph_modes: Tensor | None, cells: tuple[int, int]
+    ) -> Composition:
+        config = self.config
+        covering = Covering(cells, config.image.mask_size)
+        layout = covering.compose(self.mask_refiner.compose, boxes, nodes, graph.batch, graph.num_graphs)
+        in_boxes = self.compose_in_boxes(graph, boxes, cells) if config.image.box_coordinates else None
+        glyphs = None
+        if config.glyph.channels:
+            windows = Windows.whole(graph.num_graphs, cells, boxes.device)
+            glyphs = self.place_glyphs(graph, glyph_modes, boxes, windows)
+        return Composition(layout, in_boxes, glyphs)
 
     def _compose(
         self,
@@ -156,10 +183,13 @@ class ImageModel(nn.Module):
         }
         return made.eval()
 
-    def compose_in_boxes(self, graph: GraphBatch, boxes: Tensor) -> Tensor:
-        """The extension's channels (N, 5 + image.symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`."""
+    def compose_in_boxes(self, graph: GraphBatch, boxes: Tensor, cells: tuple[int, int] | None = None) -> Tensor:
+        """The extension's channels (N, 5 + image.symbol_channels, 64, 64), see :mod:`hmeg.model.box_coordinates`.
+
+        cells  rows and columns instead of 64 x 64
+        """
         vectors = None if self.symbol_vectors is None else self.symbol_vectors(graph.symbols)
-        return compose_in_boxes(vectors, boxes, graph.batch, self.config.image.mask_size, graph.num_graphs)
+        return compose_in_boxes(vectors, boxes, graph.batch, self.config.image.mask_size, graph.num_graphs, cells)
 
     def choose_glyphs(self, graph: GraphBatch, boxes: Tensor, style: Tensor) -> Tensor | None:
         """Glyph modes (V,) for boxes (V, 4), by style (V,) standard normal; None if there are no learned glyphs."""

@@ -18,9 +18,11 @@ def box_noise(num_symbols: int, dim: int, seed: int, index: int) -> np.ndarray:
 
 
 def image_noise(
-    channels: int, size: int, seed: int, indices: Sequence[int], device: torch.device | str = "cpu"
+    channels: int, size: int | tuple[int, int], seed: int, indices: Sequence[int], device: torch.device | str = "cpu"
 ) -> Tensor:
-    """(N, channels, size, size) standard normal float32 for the image model, row i from (seed, indices[i]) alone.
+    """(N, channels, H, W) standard normal float32 for the image model, row i from (seed, indices[i]) alone.
+
+    size  H and W, or both in one; numbers are counted row by row, so another shape has others
 
     seed and indices in [0, 2**64), else ``ValueError``. Made on ``device`` by :func:`hmeg.ops.normal_noise`, the same
     bits everywhere.
@@ -31,4 +33,4 @@ def image_noise(
     rows = torch.from_numpy(np.array(indices, dtype=np.uint64).view(np.int64))
     # Not waiting for what the device still does: CUDA has read pageable memory when the call returns.
     rows = rows.to(device, non_blocking=True)
-    return normal_noise(rows, seed, (channels, size, size))
+    return normal_noise(rows, seed, (channels, *((size, size) if isinstance(size, int) else size)))

@@ -68,8 +68,17 @@ def cut_windows(images: Tensor, windows: Tensor, batch: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read_symbols(recogniser: SymbolClassifier, images: Tensor, boxes: Tensor, batch: Tensor) -> Tensor:
-    """Class ids (V,) of what stands at ``boxes`` (V, 4) of images (N, 1, H, W) in [0, 1]; batch (V,)."""
-    ids: Tensor = recogniser(cut_windows(images, windows_of(boxes), batch))[:, 1:].argmax(dim=1) + 1
+    """Class ids (V,) of what stands at ``boxes`` (V, 4) of images (N, 1, H, W) in [0, 1]; batch (V,).
+
+    Boxes are in [0, 1] of the image's width and height.
+    """
+    height, width = images.shape[2:]
+    if height == width:
+        windows = windows_of(boxes)
+    else:  # windows go by sides in pixels
+        sides = boxes.new_tensor([width, height] * 2)
+        windows = windows_of(boxes * sides) / sides
+    ids: Tensor = recogniser(cut_windows(images, windows, batch))[:, 1:].argmax(dim=1) + 1
     return ids
 
 

@@ -80,7 +80,8 @@ def test_latex(generate):
     assert [label["latex"] for label in labels] == ["y = x^{2}", r"\frac{a+b}{\sqrt{c}}"]
     assert [(label["seed"], label["index"]) for label in labels] == [("4", 0), ("4", 1)]
     assert set(labels[0]) == {
-        *("image", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "ink", "seed", "index", "weights")
+        *("image", "width", "height", "latex", "tokens", "symbols", "boxes", "relations", "symlg", "ink", "seed"),
+        *("index", "weights", "x_height"),
     }
     assert labels[0]["tokens"] == ["y", "=", "x", "^", "{", "2", "}"]
     assert labels[0]["weights"].startswith("tiny@")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hmeg.backends import BackendError
+from hmeg.canvas import Canvas
 from hmeg.generation import captured
 from hmeg.generation.batching import in_buckets
 from hmeg.generation.captured import Captured, CudaGraphs, padded
@@ -105,7 +106,7 @@ def test_generator_with_recordings_draws_the_same():
     recorder = Recorder()
     generator._captured = Captured(recorder)
     for _ in range(2):
-        got = list(in_buckets(made, 3, lambda batch: generator._launch(batch, 3, 64)))
+        got = list(in_buckets(made, 3, lambda batch: generator._launch(batch, 3, Canvas.square(64))))
         for one, other in zip(got, wanted, strict=True):
             assert one.index == other.index
             np.testing.assert_allclose(one.boxes, other.boxes, atol=0.02)
@@ -126,7 +127,7 @@ def test_next_batch_starts_before_the_last_is_waited_for():
 
     generator._staging = Noting()
     made = [Task(i, parse_latex(text)) for i, text in enumerate(TEXTS)]
-    got = [s.index for s in in_buckets(made, 2, lambda batch: generator._launch(batch, 3, 64))]
+    got = [s.index for s in in_buckets(made, 2, lambda batch: generator._launch(batch, 3, Canvas.square(64)))]
     assert got == list(range(7))
     assert events == [
         *(("fetch", 0), ("fetch", 1), ("wait", 0), ("fetch", 2), ("wait", 1), ("fetch", 3), ("wait", 2), ("wait", 3))

@@ -68,6 +68,8 @@ def test_folder(tmp_path):
     first, *_, last = read_lines(folder / "labels.jsonl")
     assert first == {
         "image": "000000.png",
+        "width": 32,
+        "height": 32,
         "latex": "x y",
         "tokens": ["x", "y"],
         "symbols": ["x", "y"],

@@ -39,8 +39,16 @@ def problem(symbols: int, graphs: int, channels: int, size: tuple[int, int]) -> 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize(
     ("symbols", "graphs", "channels", "size"),
-    [(11, 4, 24, (16, 20)), (1, 1, 3, (9, 7)), (0, 2, 5, (8, 8)), (0, 0, 5, (8, 8)), (37, 2, 70, (6, 20))],
-    ids=["usual", "one symbol", "no symbols", "no graphs", "crowded"],
+    [
+        (11, 4, 24, (16, 20)),
+        (1, 1, 3, (9, 7)),
+        (0, 2, 5, (8, 8)),
+        (0, 0, 5, (8, 8)),
+        (37, 2, 70, (6, 20)),
+        (7, 2, 9, (8, 260)),
+        (7, 2, 9, (130, 8)),
+    ],
+    ids=["usual", "one symbol", "no symbols", "no graphs", "crowded", "a long line", "a column"],
 )
 def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int, size: tuple[int, int]

@@ -51,8 +51,10 @@ def problem(boxes: torch.Tensor, images: tuple[int, int, int, int], size: tuple[
         (5, (2, 2, 1, 1), (4, 4)),
         (3, (1, 2, 16, 16), (1, 1)),
         (60, (7, 3, 64, 64), (32, 32)),
+        (9, (2, 1, 16, 300), (12, 12)),
+        (9, (2, 1, 210, 16), (12, 12)),
     ],
-    ids=["usual", "one symbol", "no symbols", "one pixel", "one sample", "large"],
+    ids=["usual", "one symbol", "no symbols", "one pixel", "one sample", "large", "a long line", "a column"],
 )
 def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, images: tuple[int, int, int, int], size: tuple[int, int]

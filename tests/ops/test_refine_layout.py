@@ -53,8 +53,9 @@ def problem(boxes: Tensor, graphs: int, channels: int, size: tuple[int, int], hi
     ("symbols", "graphs", "channels", "size", "hidden"),
     [(11, 4, 24, (16, 20), 16), (1, 1, 3, (9, 7), 8), (0, 2, 5, (8, 8), 4), (0, 0, 5, (8, 8), 4),
      (4, 2, 0, (8, 8), 4), (3, 1, 6, (1, 1), 4), (3, 2, 6, (1, 9), 4), (5, 3, 17, (3, 2), 5),
-     (13, 3, 33, (32, 32), 32)],
-    ids=["usual", "one symbol", "no symbols", "no graphs", "no channels", "one point", "one row", "tiny", "large"],
+     (13, 3, 33, (32, 32), 32), (7, 2, 8, (8, 120), 8), (7, 2, 8, (90, 8), 8)],
+    ids=["usual", "one symbol", "no symbols", "no graphs", "no channels", "one point", "one row", "tiny", "large",
+         "a long line", "a column"],
 )  # fmt: skip
 def test_agrees_with_the_reference(
     backend: Target, dtype: torch.dtype, symbols: int, graphs: int, channels: int, size: tuple[int, int], hidden: int

@@ -10,6 +10,10 @@ from hmeg.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "images": ("hmeg.cli.evaluate.images", "Generated images beside real ones: Fréchet, SWD, geometry, SSIM, FID."),
     "layout": ("hmeg.cli.evaluate.layout", "Generated boxes against real ones: IoU, overlaps, relations that hold."),
+    "legibility": (
+        "hmeg.cli.evaluate.legibility",
+        "Which symbols can be read, by length of the expression and height.",
+    ),
     "recognition": ("hmeg.cli.evaluate.recognition", "What a trained CAN reads of labelled images: ExpRate, counting."),
     "study": ("hmeg.cli.evaluate.study", "Do generated images help a recogniser? Trains and compares."),
 }

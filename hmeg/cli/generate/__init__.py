@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from hmeg.cli.canvas_options import canvas_options
 from hmeg.cli.errors import errors_in_words
 from hmeg.cli.parameters import (
     Number,
@@ -72,14 +73,7 @@ _MOST_ACTORS = 100_000
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), metavar="S", help="Seed of all noise."
 )
-@click.option(
-    "--size",
-    default=256,
-    show_default=True,
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="Side of the images. 64, 128 and 256 are drawn natively, other sizes up to 256 scaled down.",
-)
+@canvas_options
 @temperature_option(
     "How much layouts vary from sample to sample of an expression: 0 not at all, 1 as the weights were packed."
 )
@@ -172,9 +166,9 @@ def command(**values: Any) -> None:
     --format comer         OUT/data.zip, OUT/dictionary.txt
 
     \b
-    OUT/labels.jsonl       one object a sample: image, latex, tokens, symbols, boxes (pixels: x0 y0 x1 y1),
-                           relations (subject, object, name), symlg, ink, seed, index, weights;
-                           line as well for samples from --input, augment with --augment
+    OUT/labels.jsonl       one object a sample: image, width, height, latex, tokens, symbols, boxes (pixels:
+                           x0 y0 x1 y1), relations (subject, object, name), symlg, ink, seed, index, weights,
+                           x_height; line as well for samples from --input, augment with --augment
     OUT/rejected.jsonl     expressions that cannot be used: line, text, reason
     OUT/contact_sheet.png  samples from all of the run on one page, at most 64
     OUT/manifest.json      settings and finished shards
@@ -182,7 +176,7 @@ def command(**values: Any) -> None:
     OUT/report.html        when all is drawn: samples, histograms, rejections, settings, time, files
 
     Sample k of expression e (both from 0; rejected expressions count, blank lines do not) has index e * K + k. What
-    it looks like depends on weights, precision, runtime, expression, seed, index, size, --temperature and
+    it looks like depends on weights, precision, runtime, expression, seed, index, canvas, --temperature and
     --augment only.
 
     Stopped, killed or out of disk space, what is finished stays valid; the same command goes on from there and ends

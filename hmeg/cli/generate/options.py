@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hmeg.canvas import Canvas
+from hmeg.cli.canvas_options import canvas_of
 from hmeg.quoting import quoted
 
 
@@ -24,7 +26,12 @@ class Options:
     weights: str
     count: int
     seed: int
-    size: int
+    size: int | None
+    canvas: str
+    symbol_height: float | None
+    max_size: str | None
+    min_symbol_height: float | None
+    margin: int | None
     temperature: float
     augment: str
     device: str
@@ -47,11 +54,17 @@ class Options:
         self._check_source()
         if not self.split.replace("_", "a").replace("-", "a").isalnum() or not self.split.isascii():
             raise click.UsageError(f"--split may have letters, digits, _ and -, not {quoted(self.split)}")
+        self.drawn_on  # noqa: B018 - whether it makes sense
         self._check_runtime()
         if self.engine == "ray":
             self._check_for_ray()
         else:
             self._check_for_local()
+
+    @property
+    def drawn_on(self) -> Canvas:
+        """The canvas of the images; ``click.UsageError`` for options that make none."""
+        return canvas_of(self.canvas, self.size, self.symbol_height, self.max_size, self.min_symbol_height, self.margin)
 
     @property
     def reads_a_pipe(self) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
+from hmeg.canvas import SMALLEST
+
 if TYPE_CHECKING:
     from hmeg.generation.inputs import Entry
     from hmeg.generation.run import Run
@@ -24,11 +26,12 @@ class Progress:
     def __init__(self, run: Run, expressions: int | None) -> None:
         self._run = run
         self._count = run.settings.count
-        self._before, self._shown = run.written, 0
+        self._before, self._shown, self._small = run.written, 0, 0
         total = None if expressions is None else (expressions - run.rejected) * self._count
         self._bar = tqdm(total=total, initial=run.written, unit=" images", desc="drawing", bar_format=_BAR)
 
     def written(self, sample: Sample) -> None:
+        self._small += sample.x_height is not None and sample.x_height < SMALLEST
         self._bar.update()
 
     def rejected(self, entry: Entry, reason: str) -> None:
@@ -50,8 +53,15 @@ class Progress:
         if run.kept > self._before:
             seconds = self._bar.format_dict["elapsed"]
             earlier = f", {counted(self._before, 'image')} of them from before" if self._before else ""
-            rate = f"{seconds:.1f} s, {(run.written - self._before) / seconds:.1f} images/s"
+            pixels = f"{run.pixels / seconds / 1e6:.2f} million pixels/s"
+            rate = f"{seconds:.1f} s, {(run.written - self._before) / seconds:.1f} images/s, {pixels}"
             click.echo(f"{counted(run.kept, 'image')} in {run.folder}{earlier} ({rate})")
+        if self._small and run.settings.drawn_on.is_square:
+            click.echo(
+                f"{counted(self._small, 'image')} with letters less than {SMALLEST:g} pixels high; --canvas fit draws "
+                "long expressions larger",
+                err=True,
+            )
         if run.rejected:
             click.echo(f"{counted(run.rejected, 'expression')} rejected: {run.folder / 'rejected.jsonl'}", err=True)
         if isinstance(error, KeyboardInterrupt):

@@ -43,7 +43,8 @@ def draw_all(options: Options) -> None:
             options.decoder,
             options.cuda_graphs,
         )
-        generator.check(options.size, options.batch_size or 1, options.temperature)  # before anything is overwritten
+        # Before anything is overwritten.
+        generator.check(options.drawn_on, options.batch_size or 1, options.temperature)
         if options.random_count is not None and options.grammar == "open":
             read = partial(inputs.from_open_grammar, options.random_count, options.seed, generator.vocabulary)
             expressions = replace(expressions, read=read)
@@ -100,15 +101,15 @@ class Expressions:
 
 def settings_of(options: Options, generator: Generator, source: str) -> Settings:
     """What the samples of the run depend on. --augment is tried on a blank image."""
-    augment = chosen(options.augment)
+    augment, canvas = chosen(options.augment), options.drawn_on
     if augment != NONE:
-        varying().check(augment, options.size, generator.config.image.channels)
+        varying().check(augment, canvas.drawn_like, generator.config.image.channels)
     return Settings(
         weights=generator.weights,
         precision=generator.precision,
         seed=options.seed,
         count=options.count,
-        size=options.size,
+        size=canvas.drawn_like,
         source=source,
         format=options.file_format,
         split=options.split,
@@ -116,6 +117,7 @@ def settings_of(options: Options, generator: Generator, source: str) -> Settings
         runtime=generator.runtime,
         augment=augment,
         temperature=options.temperature,
+        canvas="square" if canvas.is_square else str(canvas),
     )
 
 

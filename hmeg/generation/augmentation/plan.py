@@ -64,7 +64,10 @@ def chosen(text: str) -> str:
 
 
 def operations(setting: str, size: int) -> list[Operation]:
-    """The operations that a setting (see :func:`chosen`) stands for, on images of ``size`` pixels a side."""
+    """The operations that a setting (see :func:`chosen`) stands for, on images of ``size`` pixels a side.
+
+    size  of an image of another shape: of the square whose strokes are as wide as the image's
+    """
     if setting == NONE:
         return []
     if setting in PRESETS:

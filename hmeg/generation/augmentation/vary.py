@@ -53,17 +53,20 @@ class _Step:
     probability: float
 
 
-def vary(setting: str, array: np.ndarray, boxes: np.ndarray, seed: int, index: int) -> Variation:
+def vary(
+    setting: str, array: np.ndarray, boxes: np.ndarray, seed: int, index: int, size: int | None = None
+) -> Variation:
     """Apply the operations of a setting (:func:`hmeg.generation.augmentation.plan.chosen`) to an image.
 
-    array  (S, S) or (S, S, 3) uint8, dark ink on light paper
+    array  (H, W) or (H, W, 3) uint8, dark ink on light paper
     boxes  (V, 4) pixels
+    size   side in pixels of the square image whose strokes are as wide as this one's; None: this one is such a square
 
     Geometric operations that follow each other become one mapping, so ink is interpolated once. Where it would carry a
     box out of the image, everything is moved and shrunk until it fits: labels never speak of ink that is not there.
     What comes in from outside is paper, of the image's median grey or colour.
     """
-    ready = _prepared(setting, array.shape[0])
+    ready = _prepared(setting, array.shape[0] if size is None else size)
     key = int(stream(seed, index, Purpose.VARIATION).integers(0, 1 << 63))
     with torch.inference_mode(), _alone(key):
         return _varied(ready, array, boxes)
@@ -104,7 +107,8 @@ def _varied(steps: tuple[_Step, ...], array: np.ndarray, boxes: np.ndarray) -> V
             reach = max(0.0, drawn["weight"])
             boxes = boxes + np.array([-reach, -reach, reach, reach])
     image, boxes = _mapped(image, boxes, mapping, done)
-    return Variation(_as_array(image, array), np.round(np.clip(boxes, 0, array.shape[0]), 2), done)
+    height, width = array.shape[:2]
+    return Variation(_as_array(image, array), np.round(np.clip(boxes, 0, [width, height] * 2), 2), done)
 
 
 def _applied(name: str, module: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
@@ -120,9 +124,9 @@ def _mapped(
     """Image and boxes after ``mapping`` (pixel centres, homogeneous), and after what keeps all boxes in the image."""
     if torch.equal(mapping, torch.eye(3, dtype=torch.float64)):
         return image, boxes
-    size = image.shape[-1]
+    height, width = image.shape[-2:]
     moved = _hulls(boxes, mapping)
-    scale, shift = _fitting(moved, size)
+    scale, shift = _fitting(moved, (width, height))
     if scale != 1 or shift.any():
         done.append({"fit": {"scale": round(scale, 6), "shift": [round(float(s), 6) for s in shift]}})
         # boxes have their origin at the corner of a pixel, mappings at its centre
@@ -132,7 +136,7 @@ def _mapped(
         mapping = fit @ mapping
         moved = moved * scale + np.tile(shift, 2)
     paper = image.flatten(2).median(2).values[..., None, None]
-    ink = warp_perspective(paper - image, mapping[None].to(image.dtype), (size, size), align_corners=True)
+    ink = warp_perspective(paper - image, mapping[None].to(image.dtype), (height, width), align_corners=True)
     return paper - ink, moved
 
 
@@ -145,13 +149,14 @@ def _hulls(boxes: np.ndarray, mapping: torch.Tensor) -> np.ndarray:
     return np.concatenate([moved.min(1), moved.max(1)], -1)
 
 
-def _fitting(boxes: np.ndarray, size: int) -> tuple[float, np.ndarray]:
-    """Scale (at most 1) and shift (2,) after which all boxes lie in an image of ``size`` pixels, the least of each."""
+def _fitting(boxes: np.ndarray, size: tuple[int, int]) -> tuple[float, np.ndarray]:
+    """Scale (at most 1) and shift (2,) after which all boxes lie in an image of that size (x, y), the least of each."""
     if not len(boxes):
         return 1.0, np.zeros(2)
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-    scale = min(1.0, float(size / max(size, *(high - low))))
-    return scale, np.maximum(0, -low * scale) - np.maximum(0, high * scale + np.maximum(0, -low * scale) - size)
+    sides = np.array(size)
+    scale = min(1.0, *(float(side / max(side, extent)) for side, extent in zip(size, high - low, strict=True)))
+    return scale, np.maximum(0, -low * scale) - np.maximum(0, high * scale + np.maximum(0, -low * scale) - sides)
 
 
 def _drawn(module: torch.nn.Module) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def _plain(value: torch.Tensor) -> Any:
 
 
 def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    """(1, C, S, S) in [0, 1]."""
+    """(1, C, H, W) in [0, 1]."""
     pixels = torch.tensor(array, dtype=torch.float32) / 255
     return (pixels[None] if array.ndim == 2 else pixels.permute(2, 0, 1))[None].contiguous()
 

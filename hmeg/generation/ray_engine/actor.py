@@ -96,7 +96,8 @@ class Drawer:
         self._where = where
         self._generator: Generator | None = None
         settings = recipe.settings
-        self._encoder = Encoder(FORMATS[settings.format](Path(), settings.split).encode, 0, settings.augment)
+        encode, like = FORMATS[settings.format](Path(), settings.split).encode, settings.drawn_on.drawn_like
+        self._encoder = Encoder(encode, 0, settings.augment, like)
 
     def draw(self, block: Block) -> DrawnBlock:
         """The samples of a block, in its order, encoded."""
@@ -105,7 +106,12 @@ class Drawer:
             if self._generator is None:
                 self._generator = loaded(self._recipe, self._weights())
             samples = self._generator.stream(
-                block.tasks, settings.seed, settings.size, self._recipe.batch_size, settings.temperature
+                block.tasks,
+                settings.seed,
+                None,
+                self._recipe.batch_size,
+                settings.temperature,
+                settings.drawn_on,
             )
             drawn = []
             for place, (sample, encoded) in enumerate(self._encoder.encoded(samples)):

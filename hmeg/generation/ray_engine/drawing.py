@@ -47,7 +47,7 @@ class Weights:
         """As :func:`hmeg.generation.engine.check_for`, fit to be sent."""
         name = run.settings.weights.rsplit("@", 1)[0]
         knowing = partial(check_symbols, known=self.vocabulary, who=f"weights {name!r}")
-        return check_for(run.format.check, knowing)
+        return check_for(run.format.check, run.settings.drawn_on, knowing)
 
 
 def draw(
