@@ -167,13 +167,15 @@ def typeset(graph: SymbolGraph, known: Vocabulary | None = None) -> np.ndarray:
     return boxes.astype(np.float32)
 
 
-def ink_in_x_heights(graph: SymbolGraph) -> np.ndarray:
+def ink_in_x_heights(graph: SymbolGraph, known: Vocabulary | None = None) -> np.ndarray:
     """Ink of the symbols as the typesetter lays them out, (V, 4) float64: x0, y0, x1, y1, y down, no pen's width added.
+
+    known  the vocabulary that has the symbols' proportions; None: :meth:`Vocabulary.open`
 
     The unit is the x-height: the height of a median letter x on the main row. The origin is the main row's. An empty
     graph gives (0, 4).
     """
-    return np.array(_layout(graph, _statistics()) if len(graph) else [], dtype=np.float64).reshape(-1, 4)
+    return np.array(_layout(graph, _statistics(known)) if len(graph) else [], dtype=np.float64).reshape(-1, 4)
 
 
 def _layout(graph: SymbolGraph, numbers: _Statistics) -> list[Extent]:
