@@ -5,6 +5,8 @@
 # Everything runs in .venv, made on first use; PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+# CUDA kernels are compiled here where something could run them; HMEG_CUDA=auto compiles them wherever nvcc works.
+export HMEG_CUDA ?= $(if $(wildcard /dev/nvidiactl /dev/dxg),auto,off)
 VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := setup.py CMakeLists.txt $(wildcard cmake/*.cmake csrc/*.* csrc/cpu/*.* csrc/cpu/simd/*.* csrc/cpu/amx/*.* kernels/*.h kernels/cuda/*.cu)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
+from pathlib import Path
 
 GROUPS = {
     "raster": "boxes to soft masks to layouts, and crops of images",
@@ -31,6 +33,16 @@ SUITES = {
     "normal_noise": Suite("image noise of eight samples, of base and of small, beside numpy's streams and torch.randn"),
     "message": Suite("five graph convolutions, and the read-out of expressions by attention"),
 }
+
+
+def _found() -> None:
+    """Adds the files that are not named above, each with the first line of its docstring."""
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or path.name
+        SUITES.setdefault(path.stem.removeprefix("bench_"), Suite(docstring.partition("\n")[0]))
+
+
+_found()
 
 
 def file_of(suite: str) -> str:

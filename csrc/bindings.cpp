@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -127,6 +128,11 @@ constexpr int64_t kAtHand = 64 * 1024;
 void* workspace_at_hand() {
   constexpr size_t kAlignment = 64;
   thread_local std::vector<char> memory(kAtHand + kAlignment);
+  static const bool debug = [] {  // as hmeg/backends/native/entry.py has it
+    const char* const value = std::getenv("HMEG_DEBUG");
+    return value != nullptr && std::strcmp(value, "") != 0 && std::strcmp(value, "0") != 0;
+  }();
+  if (debug) std::fill(memory.begin(), memory.end(), char(-1));  // what nobody wrote is NaN
   const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
   return reinterpret_cast<void*>((begin + kAlignment - 1) / kAlignment * kAlignment);
 }

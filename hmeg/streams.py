@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     IMAGE = 1
     EXPRESSION = 2
     VARIATION = 3
+    OPEN_EXPRESSION = 4
     EVALUATION = 16
 
 

@@ -24,11 +24,11 @@ struct Side {
 
 // r(t) at one grid point and its derivatives by the side's two ends. Comparisons are written so that NaN falls through.
 template <typename A>
-struct Ramp {
+struct SoftRamp {
   A value, by_low, by_high;
 
-  Ramp() = default;
-  HMEG_DEVICE Ramp(const Side<A>& side, int64_t index) {
+  SoftRamp() = default;
+  HMEG_DEVICE SoftRamp(const Side<A>& side, int64_t index) {
     const A t = (grid_point(index, side.count, side.step) - side.low) * side.reciprocal;
     const A rising = A(8) * t + A(0.5), falling = A(8.5) - A(8) * t;
     value = rising < falling ? rising : falling;

@@ -20,6 +20,8 @@ import torch
 # Before any Triton kernel is imported: without a GPU Triton's interpreter runs them.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+    # Sizes of arrays and indices are checked at every call of native code; on a GPU that would wait for the device.
+    os.environ.setdefault("HMEG_DEBUG", "1")
 
 from hmeg import backends
 from tests.support.targets import Target, target
@@ -28,6 +30,23 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+# What tests of these backends take (see targets.py); Triton is slow where it is interpreted.
+BACKEND_MARKERS = {"emulated": "compiler", "triton": "gpu" if torch.cuda.is_available() else "slow", "cuda": "gpu"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by the backend they run on, and those that open a browser."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+            marker = BACKEND_MARKERS.get(str(backend).partition("-")[0])
+            if marker is not None:
+                item.add_marker(marker)
+            if "browser" in item.fixturenames:
+                item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")

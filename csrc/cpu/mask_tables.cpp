@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/simd/grid_points.h"
+
 namespace hmeg::cpu {
 namespace {
 
@@ -12,9 +14,6 @@ constexpr double kFlat = 1e-30;
 bool has(int pixel_class, int tap) {
   return mask_neighbour(pixel_class / kMaskSides, tap / 3 - 1) && mask_neighbour(pixel_class % kMaskSides, tap % 3 - 1);
 }
-
-// Distance between two points of a side of the grid.
-double spacing(int64_t count) { return count > 1 ? 1.0 / double(count - 1) : 0.0; }
 
 }  // namespace
 
@@ -47,7 +46,7 @@ MaskTables<T> mask_tables(Workspace& workspace, int64_t channels, int64_t height
 template <typename T>
 void fill_lines(MaskTables<T>& tables, const MaskWeights<T>& weights) {
   const int64_t padded = tables.padded;
-  const double across = spacing(tables.width), down = spacing(tables.height);
+  const double across = grid_step<double>(tables.width), down = grid_step<double>(tables.height);
   std::fill_n(tables.affine, int64_t(kMaskClasses) * kMaskAffines * padded, T(0));
   std::fill_n(tables.crossing, int64_t(kMaskSides) * kMaskCrossings * padded, T(0));
   for (int c = 0; c < kMaskClasses; ++c) {

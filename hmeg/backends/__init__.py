@@ -8,6 +8,7 @@ device. A backend asked for by name never falls back to another: ``BackendError`
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,13 +27,19 @@ ENVIRONMENT_VARIABLE = "HMEG_BACKEND"
 # Preference by device type.
 AUTOMATIC = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
 
+# The operators of the models.
 OPERATORS = (
     "box_soft_mask", "refine_masks", "compose_layout", "box_layout", "refine_layout", "triple_message",
     "attention_readout", "crop_boxes", "normal_noise",
 )  # fmt: skip
 
 _backends: dict[str, Backend] = {}
+_warned = False
 _override: ContextVar[str | None] = ContextVar("hmeg_backend", default=None)
+
+
+class ReferenceWarning(UserWarning):
+    """Nobody asked for the reference, but there are no kernels for the device: given once in a process."""
 
 
 class BackendStatus(TypedDict):
@@ -84,14 +91,32 @@ def select(operator: str, tensors: Sequence[Tensor], requested: str | None = Non
     device = tensors[0].device.type
     if device not in AUTOMATIC:
         raise BackendError(f"no backend runs {operator} on device '{device}'; devices: {', '.join(AUTOMATIC)}")
-    reasons = []
+    reasons: list[str] = []
     for candidate in AUTOMATIC[device]:
         backend = _backends[candidate]
         reason = backend.why_not(operator, tensors)
         if not reason:
+            if reasons and backend.name == ReferenceBackend.name:
+                _warn_of_reference(device)
             return backend
         reasons.append(f"{candidate}: {reason}")
     raise BackendError(f"no backend can run {operator} here ({'; '.join(reasons)})")
+
+
+def _warn_of_reference(device: str) -> None:
+    """Says once that no kernels are there for a device; nothing where they only do not run the operator asked for."""
+    global _warned
+    reasons = [(name, _backends[name].unavailable()) for name in AUTOMATIC[device] if name != ReferenceBackend.name]
+    if _warned or not all(reason for _, reason in reasons):
+        return
+    _warned = True
+    told = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+    warnings.warn(
+        f"hmeg's operators run in plain PyTorch on {device}, many times slower than by kernels ({told}); "
+        f"backend='reference' or {ENVIRONMENT_VARIABLE}=reference asks for that and is not warned of",
+        ReferenceWarning,
+        stacklevel=2,
+    )
 
 
 def explain() -> dict[str, BackendStatus]:
@@ -117,5 +142,5 @@ def _named(name: str) -> Backend:
 for _backend in (ReferenceBackend(), CpuBackend(), CudaBackend.native(), TritonBackend()):
     register(_backend)
 
-__all__ = ["AUTOMATIC", "OPERATORS", "Backend", "BackendError", "BackendStatus", "explain", "names", "register",
-           "select", "using"]  # fmt: skip
+__all__ = ["AUTOMATIC", "OPERATORS", "Backend", "BackendError", "BackendStatus", "ReferenceWarning", "explain", "names",
+           "register", "select", "using"]  # fmt: skip

@@ -34,7 +34,7 @@ class Backend:
     name: str
     device_types: tuple[str, ...]
     dtypes: tuple[torch.dtype, ...]
-    # Found to be right before: asking for a device's name takes longer than much of a small kernel's call.
+    # What it was found to run: to ask again, and for a device's name, takes as long as much of a small kernel's call.
     _fitting: frozenset[tuple[torch.device, torch.dtype]] = frozenset()
     operators: ClassVar[dict[str, Callable[..., Any]]] = {}
 
@@ -65,20 +65,24 @@ class Backend:
 
     def why_not(self, operator: str, tensors: Sequence[Tensor]) -> str | None:
         """Why this backend cannot run ``operator`` on ``tensors``, or None. Looks at metadata only."""
+        if tensors and operator in self.operators:
+            for tensor in tensors:
+                if (tensor.device, tensor.dtype) not in self._fitting:
+                    break
+            else:
+                return None
         reason = self.unavailable()
         if reason:
             return reason
         if operator not in self.operators:
             return "it has no kernel for it yet"
         for tensor in tensors:
-            if (tensor.device, tensor.dtype) in self._fitting:
-                continue
             if tensor.device.type not in self.device_types:
                 return f"it takes tensors on {' or '.join(self.device_types)}, not on {tensor.device.type}"
             if tensor.is_floating_point() and tensor.dtype not in self.dtypes:
                 supported = ", ".join(str(d).removeprefix("torch.") for d in self.dtypes)
                 return f"it takes {supported}, not {str(tensor.dtype).removeprefix('torch.')}"
-            self._fitting |= {(tensor.device, tensor.dtype)}
+        self._fitting |= {(tensor.device, tensor.dtype) for tensor in tensors}
         return None
 
 

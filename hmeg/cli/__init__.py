@@ -1,4 +1,4 @@
-"""The command line: ``hmeg generate | train | data | graph | export | evaluate | info``.
+"""The command line: ``hmeg generate | convert | train | data | graph | export | evaluate | info``.
 
 Every command lives in a module of its own and is imported only when it is called, so ``hmeg --help`` is instant.
 """
@@ -14,6 +14,7 @@ from .lazy import LazyGroup
 # command name -> (module, one-line help); each module holds a click command called ``command``.
 COMMANDS = {
     "generate": ("hmeg.cli.generate", "LaTeX -> images of handwriting, with labels."),
+    "convert": ("hmeg.cli.convert", "A finished run in another form: COCO, YOLO, Parquet, WebDataset, ..."),
     "graph": ("hmeg.cli.graph", "Show or convert symbol graphs (LaTeX, MathML, InkML, label graphs)."),
     "data": ("hmeg.cli.data", "Prepare training data from handwriting archives."),
     "train": ("hmeg.cli.train", "Train the layout generator, the image model, a recogniser."),

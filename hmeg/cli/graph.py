@@ -187,7 +187,10 @@ def _read(item: _Input) -> _Expression:
     if item.kind == ".inkml":
         ink = read_inkml(item.data, item.name, segmented=False)
         if not ink.symbol_strokes:
-            tqdm.write(_one_line(f"{item.name}: not divided into symbols; the graph of its LaTeX"), file=sys.stderr)
+            tqdm.write(
+                _one_line(f"{item.name}: not divided into symbols: the graph of its LaTeX, without boxes"),
+                file=sys.stderr,
+            )
             return _Expression(ink.graph, None)
         return _Expression(ink.graph, tuple(tuple(ink.stroke_ids[i] for i in rows) for rows in ink.symbol_strokes))
     if item.kind == ".lg":

@@ -41,10 +41,42 @@ def collect() -> dict[str, Any]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def command(as_json: bool) -> None:
+@click.option("--symbols", is_flag=True, help="The table of symbols instead, and which of them all weights know.")
+def command(as_json: bool, symbols: bool) -> None:
     """Version, build, backends with the reasons where one cannot run, and the weights that are bundled."""
+    if symbols:
+        known = symbol_records()
+        click.echo(json.dumps(known, indent=2, ensure_ascii=False) if as_json else "\n".join(_symbol_lines(known)))
+        return
     found = collect()
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_text(found)))
+
+
+def symbol_records() -> list[dict[str, Any]]:
+    """The table of symbols, fit for JSON: name, kind, characters, spellings, id, and whether it is one of CROHME's."""
+    from hmeg.graph.vocabulary import Vocabulary
+
+    crohme = Vocabulary.crohme()
+    return [
+        {
+            "id": number,
+            "name": symbol.name,
+            "kind": symbol.kind,
+            "characters": symbol.characters,
+            "spellings": list(symbol.spellings),
+            "crohme": symbol.name in crohme,
+        }
+        for number, symbol in enumerate(Vocabulary.open(), start=1)
+    ]
+
+
+def _symbol_lines(symbols: list[dict[str, Any]]) -> Iterator[str]:
+    of_all = sum(symbol["crohme"] for symbol in symbols)
+    yield f"{len(symbols)} symbols can be read; the first {of_all} are CROHME's, which all weights know"
+    yield f"{'id':>4}  {'name':<22}{'kind':<13}also"
+    for symbol in symbols:
+        also = " ".join([*symbol["characters"], *symbol["spellings"]])
+        yield f"{symbol['id']:>4}  {symbol['name']:<22}{symbol['kind']:<13}{also}".rstrip()
 
 
 def _version(distribution: str) -> str | None:

@@ -30,6 +30,7 @@ from torch.utils.data import Dataset
 
 from hmeg.files import partial, write_whole
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.model.graph_batch import GraphBatch
 from hmeg.workers import WorkerPool
 
@@ -89,6 +90,7 @@ def _prepare_chunk(
     for stem, name, crc32, data in jobs:
         try:
             ink = read_inkml(data, name)
+            Vocabulary.crohme().require(ink.graph.symbols, "models trained on CROHME")
             image, boxes = render(ink.strokes, ink.symbol_strokes, **asdict(settings))
         except ValueError as error:
             records.append({"source": name, "crc32": crc32, "reason": str(error)})

@@ -26,6 +26,7 @@ from .encoding import varied
 from .generator import Generator
 from .inputs import Entry, Rejection, pieces
 from .run import Run
+from .skipping import Check
 from .tasks import Task, check_symbols
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def draw(
 
     if not run.manifest.complete:
         start = run.next_shard * settings.shard_size
-        missing = pieces(entries, settings.count, start, check_for(run.format.check, canvas))
+        check = check_for(run.format.check, generator.check_graph, canvas)
+        missing = pieces(entries, settings.count, start, check, generator.readable)
         with Encoder(run.format.encode, workers, settings.augment, canvas.drawn_like) as encoder:
             for number, of_shard in itertools.groupby(missing, lambda piece: piece.index // settings.shard_size):
                 run.begin(number)  # a refused expression with more samples than a shard leaves gaps
@@ -78,16 +80,18 @@ def draw(
     run.finish()
 
 
-def check_for(writable: Callable[[SymbolGraph], None], canvas: Canvas) -> Callable[[SymbolGraph], None]:
+def check_for(writable: Check, drawable: Check = check_symbols, canvas: Canvas | None = None) -> Check:
     """Raises for what the weights cannot draw, what the output has no label for, and what the canvas is too small for.
 
     writable  :meth:`hmeg.image_sets.format.Format.check` of the form
+    drawable  :meth:`hmeg.generation.generator.Generator.check_graph` of the weights
     """
 
     def check(graph: SymbolGraph) -> None:
-        check_symbols(graph)
+        drawable(graph)
         writable(graph)
-        canvas.check_expression(graph)
+        if canvas is not None:
+            canvas.check_expression(graph)
 
     return check
 

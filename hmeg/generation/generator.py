@@ -13,6 +13,7 @@ import torch
 from hmeg.canvas import Canvas, Viewport
 from hmeg.devices import select_device
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.image_sets.sample import Sample
 from hmeg.model import HMEG
 from hmeg.model.checkpoint import weights_id
@@ -28,7 +29,7 @@ from .ink import ink_of
 from .limits import DEFAULT_BATCH_SIZE, MAX_TEMPERATURE
 from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
-from .tasks import Task, latex_of, repeated
+from .tasks import Task, check_symbols, latex_of, repeated, vocabulary_of
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -93,7 +94,13 @@ class Generator:
         self.config = model.config
         self.metadata = dict(model.metadata)
         id_of_weights = model.weights_id or weights_id(model)
-        self.weights = f"{name}@{id_of_weights}"
+        self.name, self.weights = name, f"{name}@{id_of_weights}"
+        self.vocabulary = vocabulary_of(self.metadata)
+        self.readable = Vocabulary.open().joined(self.vocabulary)
+        if len(self.vocabulary) > min(self.config.layout.symbols, self.config.image.symbols):
+            raise ValueError(
+                f"weights {name!r} have a vocabulary of {len(self.vocabulary)} symbols, and networks of fewer"
+            )
         self.cuda_graphs = cuda_graphs
         self._decoder = decoder
         self._prepare_device()
@@ -114,6 +121,10 @@ class Generator:
         on_gpu = self.device.type == "cuda" and self._decoder is None
         self._staging: Staging = PinnedStaging(self.device) if on_gpu else HostStaging()
         self._captured = Captured(CudaGraphs(self.device)) if on_gpu and self.cuda_graphs else None
+
+    def check_graph(self, graph: SymbolGraph) -> None:
+        """``ValueError``, naming them, for symbols that these weights do not know."""
+        check_symbols(graph, self.vocabulary, f"weights {self.name!r}")
 
     def __repr__(self) -> str:
         return f"Generator({self.weights}, device={str(self.device)!r})"
@@ -143,7 +154,7 @@ class Generator:
         canvas = _canvas(size, canvas)
         several = [expressions] if isinstance(expressions, (str, SymbolGraph)) else list(expressions)
         check = partial(self.check_expression, canvas=canvas)
-        graphs = [usable(position, expression, check) for position, expression in enumerate(several)]
+        graphs = [usable(position, expression, check, self.readable) for position, expression in enumerate(several)]
         return list(self.stream(repeated(graphs, count), seed, None, batch_size, temperature, canvas))
 
     def stream(
@@ -176,7 +187,8 @@ class Generator:
         seed = _whole("seed", seed)  # labels say what was used; a fraction would be cut off unseen
         if isinstance(expressions, (str, SymbolGraph)):  # a text would be taken for an expression a character
             expressions = [expressions]
-        tasks = tasks_of(expressions, handler_of(on_error), partial(self.check_expression, canvas=canvas))
+        check = partial(self.check_expression, canvas=canvas)
+        tasks = tasks_of(expressions, handler_of(on_error), check, self.readable)
         return self._stream(tasks, seed, canvas, batch_size, temperature)
 
     def _stream(
@@ -225,7 +237,8 @@ class Generator:
             raise ValueError(f"temperature must be in 0..{MAX_TEMPERATURE:g}, got {temperature!r}")
 
     def check_expression(self, graph: SymbolGraph, canvas: Canvas) -> None:
-        """:class:`hmeg.canvas.TooSmallError` for an expression that is too long for its canvas."""
+        """``ValueError`` for symbols that these weights do not know, and for an expression too long for its canvas."""
+        self.check_graph(graph)
         canvas.check_expression(graph, *self._grid)
 
     def draw_together(
@@ -263,7 +276,7 @@ class Generator:
     ) -> tuple[tuple[GraphBatch, torch.Tensor], list[_Placed]]:
         """Layouts of ``tasks``, as one batch: the batch with its noise, and every task with its boxes."""
         graphs = [task.graph for task in tasks]
-        on_host = GraphBatch.from_graphs(graphs, typeset=self.config.layout.prior)
+        on_host = GraphBatch.from_graphs(graphs, typeset=self.config.layout.prior, vocabulary=self.vocabulary)
         noise = self._box_noise(tasks, seed)
         # only now copies, which wait for the device: it may still draw the batch before
         batch = on_host.to(self.device)
@@ -289,7 +302,7 @@ class Generator:
         """
         tasks, view = [one.task for one in placed], placed[0].view
         if batch is None:
-            on_host = GraphBatch.from_graphs([task.graph for task in tasks])
+            on_host = GraphBatch.from_graphs([task.graph for task in tasks], vocabulary=self.vocabulary)
             batch = on_host.to(self.device), self._box_noise(tasks, seed).to(self.device)
         graph, noise = batch
         drawn_at = self._on_device(np.concatenate([one.boxes for one in placed]))

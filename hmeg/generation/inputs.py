@@ -11,6 +11,8 @@ from typing import BinaryIO
 from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex_tokens import named_line
+from hmeg.graph.open_grammar import OpenGrammar
+from hmeg.graph.vocabulary import Vocabulary
 
 from .tasks import Task, as_graph, check_symbols
 
@@ -45,6 +47,12 @@ def from_arguments(texts: Sequence[str]) -> Iterator[Entry]:
 def from_grammar(count: int, seed: int) -> Iterator[Entry]:
     """``count`` random expressions: expressions 0, 1, ... of ``seed`` (see :mod:`hmeg.graph.grammar`)."""
     grammar = Grammar.crohme()
+    return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
+
+
+def from_open_grammar(count: int, seed: int, known: Vocabulary) -> Iterator[Entry]:
+    """``count`` random expressions of the symbols ``known`` (see :mod:`hmeg.graph.open_grammar`)."""
+    grammar = OpenGrammar(known)
     return (Entry(index + 1, grammar.draw(seed, index)) for index in range(count))
 
 
@@ -97,11 +105,16 @@ class Rejection:
 
 
 def pieces(
-    entries: Iterable[Entry], count: int, start: int = 0, check: Callable[[SymbolGraph], None] = check_symbols
+    entries: Iterable[Entry],
+    count: int,
+    start: int = 0,
+    check: Callable[[SymbolGraph], None] = check_symbols,
+    known: Vocabulary | None = None,
 ) -> Iterator[Task | Rejection]:
     """What becomes of every entry, from index ``start`` on: ``count`` tasks, or a rejection.
 
     check  raises ``ValueError`` for a graph that cannot be drawn, or not written in the form that is asked for
+    known  the vocabulary to read with; None: the open one
 
     Task k of entry e (both from 0) has index ``e * count + k``; an entry that cannot be used keeps its place in the
     numbering. Entries that lie before ``start`` altogether are not even parsed.
@@ -113,7 +126,7 @@ def pieces(
         try:
             if entry.problem is not None:
                 raise ValueError(entry.problem)
-            graph = as_graph(entry.text)
+            graph = as_graph(entry.text, known)
             check(graph)
         except ValueError as error:
             if first >= start:

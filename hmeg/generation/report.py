@@ -18,6 +18,7 @@ from hmeg.canvas import FIT, Canvas
 from hmeg.data.relation_records import from_records
 from hmeg.graph import Relation
 from hmeg.image_sets.contact_sheet import read_contact_sheet
+from hmeg.image_sets.formats import FORMATS
 from hmeg.reports import Page
 
 from .manifest import Manifest
@@ -244,7 +245,7 @@ def _run(page: Page, folder: Path, manifest: Manifest) -> None:
     ]
     page.table(["setting", "value"], rows)
     described = list((manifest.files or {n: d for shard in manifest.shards for n, d in shard.files.items()}).items())
-    if settings.format == "folder":  # every image is a file; a shard has one digest for all of its own
+    if FORMATS[settings.format].keeps_unfinished:  # every image is a file; a shard has one digest for all of its own
         page.text(f"Images are files of their own, {manifest.samples:,} in all; {LABELS} says which is which.")
         return
     page.table(

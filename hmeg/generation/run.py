@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hmeg.files import PART, JsonLines, partial
+from hmeg.files import PART, JsonLines, partial, remove_empty
 from hmeg.image_sets.format import digest_of
 from hmeg.image_sets.formats import FORMATS, Format
 from hmeg.image_sets.sample import Sample
@@ -142,7 +142,8 @@ class Run:
         with_samples = [shard.number for shard in self.manifest.shards if shard.samples]
         if not self.manifest.complete:
             assembled = self.format.assemble(with_samples) if with_samples else []
-            self.manifest.files = {path.name: self._described(path.name, digest_of(path)) for path in assembled}
+            names = {path.relative_to(self.folder).as_posix(): path for path in assembled}
+            self.manifest.files = {name: self._described(name, digest_of(path)) for name, path in names.items()}
             self.manifest.complete = True
             self.manifest.save(self.folder)
         for path in self.format.superfluous(with_samples):
@@ -206,7 +207,7 @@ class Run:
         # before there were manifests there were folders of images with labels
         there = FORMATS[manifest.settings.format if manifest else "folder"]
         owner = there(self.folder, manifest.settings.split if manifest else "")
-        own = sorted(path for path in self.folder.iterdir() if owner.is_own(path.name))
+        own = owner.own_files()
         labels, sheet, place = (self.folder / name for name in (LABELS, CONTACT_SHEET, MANIFEST))
         report = self.folder / REPORT
         others = [sheet, report, *(self.folder / name for name in (CARDS, REJECTED, TIMING))]
@@ -231,6 +232,7 @@ class Run:
         # the manifest goes last: as long as anything is left, it says whose it is
         for path in (*own, *others, *map(partial, (sheet, report, place)), labels, place):
             path.unlink(missing_ok=True)
+        remove_empty(owner.folders())
         return None
 
     def _other_run(self, manifest: Manifest | None, files: int) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from hmeg.graph import SymbolGraph
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.quoting import quoted
 
 from .tasks import Task, as_graph, check_symbols
 
 # Called with the position of an expression, itself, and why it cannot be drawn.
 Handler = Callable[[int, "str | SymbolGraph", ValueError], object]
-Check = Callable[[SymbolGraph], None]
+Check = Callable[[SymbolGraph], None]  # raises ValueError for a graph that cannot be drawn
 OnError = Literal["raise", "skip"] | Handler
 
 
@@ -21,21 +22,21 @@ class SkippedExpression(UserWarning):
     """An expression was left out, because it cannot be drawn; the message says which, where and why."""
 
 
-def drawable(expression: str | SymbolGraph, check: Check = lambda graph: None) -> SymbolGraph:
-    """The graph of an expression; ``ValueError`` for one that cannot be read, or has symbols that cannot be drawn.
-
-    check  raises ``ValueError`` for a graph that cannot be drawn for another reason
-    """
-    graph = as_graph(expression)
-    check_symbols(graph)
+def drawable(
+    expression: str | SymbolGraph, check: Check = check_symbols, known: Vocabulary | None = None
+) -> SymbolGraph:
+    """The graph of an expression; ``ValueError`` for one that cannot be read, or that ``check`` refuses."""
+    graph = as_graph(expression, known)
     check(graph)
     return graph
 
 
-def usable(position: int, expression: str | SymbolGraph, check: Check = lambda graph: None) -> SymbolGraph:
+def usable(
+    position: int, expression: str | SymbolGraph, check: Check = check_symbols, known: Vocabulary | None = None
+) -> SymbolGraph:
     """The graph of an expression; ``ValueError``, saying which it is, for one that cannot be drawn."""
     try:
-        return drawable(expression, check)
+        return drawable(expression, check, known)
     except ValueError as error:
         raise ValueError(f"expression {position}: {error}") from error
 
@@ -50,7 +51,10 @@ def handler_of(on_error: OnError) -> Handler | None:
 
 
 def tasks_of(
-    expressions: Iterable[str | SymbolGraph | Task], handler: Handler | None, check: Check = lambda graph: None
+    expressions: Iterable[str | SymbolGraph | Task],
+    handler: Handler | None,
+    check: Check = check_symbols,
+    known: Vocabulary | None = None,
 ) -> Iterator[Task]:
     """A task for every expression that can be drawn, numbered by its position among all; tasks stay as they are."""
     for position, expression in enumerate(expressions):
@@ -58,13 +62,18 @@ def tasks_of(
             yield expression
             continue
         try:
-            graph = usable(position, expression, check) if handler is None else drawable(expression, check)
+            read = (
+                drawable(expression, check, known)
+                if handler is not None
+                else usable(position, expression, check, known)
+            )
+            task = Task(position, read)
         except ValueError as error:
             if handler is None:
                 raise
             handler(position, expression, error)
             continue
-        yield Task(position, graph)
+        yield task
 
 
 def _warn(position: int, expression: str | SymbolGraph, error: ValueError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,13 @@ class Task:
     name: str | None = None
 
 
-def as_graph(expression: str | SymbolGraph) -> SymbolGraph:
-    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX, empty or too long."""
+def as_graph(expression: str | SymbolGraph, known: Vocabulary | None = None) -> SymbolGraph:
+    """The symbol graph of an expression; ``ValueError`` if it is no LaTeX, empty or too long.
+
+    known  the vocabulary to read with; None: the open one
+    """
     # a line of a file brings its end along, which is no part of the expression
-    graph = parse_latex(expression.rstrip("\r\n")) if isinstance(expression, str) else expression
+    graph = parse_latex(expression.rstrip("\r\n"), known=known) if isinstance(expression, str) else expression
     if not isinstance(graph, SymbolGraph):
         raise TypeError(f"an expression is LaTeX text or a SymbolGraph, got {type(graph).__name__}")
     if not len(graph):
@@ -46,6 +49,12 @@ def check_symbols(graph: SymbolGraph, known: Vocabulary | None = None, who: str 
     known  None: CROHME's 101 symbols, what all published weights know
     """
     (known or Vocabulary.crohme()).require(graph.symbols, who)
+
+
+def vocabulary_of(metadata: Mapping[str, str]) -> Vocabulary:
+    """The symbols that weights know: those of the table in their metadata, or CROHME's where there is none."""
+    table = metadata.get("vocabulary")
+    return Vocabulary.crohme() if table is None else Vocabulary.from_table(table, "the weights' vocabulary")
 
 
 def repeated(graphs: Iterable[SymbolGraph], count: int) -> Iterator[Task]:

@@ -88,18 +88,18 @@ class _Frame:
     waiting: list[Command] = field(default_factory=list)
 
 
-def read_latex(source: str, display: bool | None = None) -> Baseline:
+def read_latex(source: str, display: bool | None = None, known: Vocabulary | None = None) -> Baseline:
     """The main baseline of a formula; arguments and errors as for :func:`hmeg.graph.latex.parse_latex`."""
     tokens, display = tokens_of(source, display)
-    baseline = _Reader(tokens, display).read()
+    baseline = _Reader(tokens, display, known or _SYMBOLS).read()
     if not baseline:
         raise LatexError("the expression has no symbols", source, 0)
     return baseline
 
 
 class _Reader(Builder):
-    def __init__(self, tokens: list[Token], display: bool) -> None:
-        self.tokens = tokens
+    def __init__(self, tokens: list[Token], display: bool, known: Vocabulary) -> None:
+        self.tokens, self.known = tokens, known
         self.at = 0
         super().__init__()
         self.frames = [_Frame("top", Token("", 0), display, [])]
@@ -135,7 +135,7 @@ class _Reader(Builder):
         if handler is not None:
             handler(self, token)
             return
-        name = _SYMBOLS.spelled(piece)
+        name = self.known.spelled(piece)
         if name is not None:
             self.symbol(name, token)
         else:
@@ -515,22 +515,11 @@ class _Reader(Builder):
 
     def modulo(self, token: Token) -> None:
         """``\\pmod{n}``: (mod n)."""
-        self.tokens[self.at : self.at] = [
-            Token(piece, token.position) for piece in ("{", "m", "o", "d", *self.raw_tokens(token), "}")
-        ]
-        self.several(["("], token)
-        closing = self.at
-        depth = 0
-        for closing in range(self.at, len(self.tokens)):
-            depth += {"{": 1, "}": -1}.get(self.tokens[closing].piece, 0)
-            if not depth:
-                break
-        self.tokens[closing + 1 : closing + 1] = [Token(")", token.position)]
-
-    def raw_tokens(self, token: Token) -> list[str]:
         start = self.at
         self.raw_argument(token)
-        return [found.piece for found in self.tokens[start + 1 : self.at - 1]]
+        inner = self.tokens[start + 1 : self.at - 1]
+        word = [Token(piece, token.position) for piece in ("{", "(", r"\bmod")]
+        self.tokens[self.at : self.at] = [*word, *inner, Token(")", token.position), Token("}", token.position)]
 
     def negation(self, token: Token) -> None:
         while self.peek() in macros.IGNORED:

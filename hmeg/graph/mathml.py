@@ -1,6 +1,6 @@
 """Presentation MathML -> symbol graph, in the conventions of CROHME's label graphs.
 
-One walk serves LaTeX (by way of latex2mathml) and InkML. It keeps a *cursor*: the symbol and the relation that the
+One walk serves InkML and documents. It keeps a *cursor*: the symbol and the relation that the
 next symbol of the current row is attached by. A symbol on the row moves the cursor to ``(itself, Right)``, so
 
 * a script attaches to the last symbol of its base, and the row goes on from that same symbol (``x^2+1``: Sup from x to

@@ -53,9 +53,11 @@ _GAPS_OF_KIND = {
 class _Shapes(dict[str, tuple[float, float, float]]):
     """Width, lowest and highest point of symbols: measured, or of a similar one, or as their table says."""
 
+    known: Vocabulary
+
     def __missing__(self, label: str) -> tuple[float, float, float]:
-        known = Vocabulary.open()
-        shape = (1.0, 0.0, 1.0)  # of a symbol from a table of one's own
+        known = self.known
+        shape = (1.0, 0.0, 1.0)  # of a symbol that nobody described
         if label in known:
             like, box = known[label].like, known[label].box
             shape = self[like] if like is not None else box or shape
@@ -108,10 +110,11 @@ class _Statistics:
         return self.rows[relation]
 
 
-def _from_json(data: dict[str, Any]) -> _Statistics:
+def _from_json(data: dict[str, Any], known: Vocabulary) -> _Statistics:
     after, before = dict(data["gaps"]["after"]), dict(data["gaps"]["before"])
     shapes = _Shapes({key: tuple(numbers) for key, numbers in data["symbols"].items()})
-    for symbol in Vocabulary.open():
+    shapes.known = known
+    for symbol in known:
         if symbol.name not in data["symbols"]:
             donor = symbol.like if symbol.like in data["symbols"] else _GAPS_OF_KIND.get(symbol.kind, "")
             for gaps in (after, before):
@@ -135,13 +138,16 @@ def _moved(extent: Extent, by: tuple[float, float]) -> Extent:
     return extent[0] + by[0], extent[1] + by[1], extent[2] + by[0], extent[3] + by[1]
 
 
-@lru_cache(maxsize=1)
-def _statistics() -> _Statistics:
-    return _from_json(json.loads((files(__package__) / STATISTICS_FILE).read_text(encoding="utf-8")))
+@lru_cache(maxsize=4)
+def _statistics(known: Vocabulary | None) -> _Statistics:
+    data = json.loads((files(__package__) / STATISTICS_FILE).read_text(encoding="utf-8"))
+    return _from_json(data, known or Vocabulary.open())
 
 
-def typeset(graph: SymbolGraph) -> np.ndarray:
+def typeset(graph: SymbolGraph, known: Vocabulary | None = None) -> np.ndarray:
     """Boxes a plain typesetter gives the symbols of ``graph``: (V, 4) float32, x0, y0, x1, y1 in [0, 1], y down.
+
+    known  the vocabulary that has the symbols' proportions; None: :meth:`Vocabulary.open`
 
     The layout is centred in the square, as large as the margin and the symbols' size in training images allow, and
     boxes include half a stroke's width, as there. Takes any graph: a symbol that hangs on two others follows the first
@@ -150,7 +156,7 @@ def typeset(graph: SymbolGraph) -> np.ndarray:
     """
     if not len(graph):
         return np.zeros((0, 4), dtype=np.float32)
-    boxes = np.array(_layout(graph, _statistics()), dtype=np.float64)
+    boxes = np.array(_layout(graph, _statistics(known)), dtype=np.float64)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     median_side = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
     scale = min(_INK / max(float((high - low).max()), 1e-9), _SYMBOL_SIDE / max(median_side, 1e-9))
@@ -161,13 +167,15 @@ def typeset(graph: SymbolGraph) -> np.ndarray:
     return boxes.astype(np.float32)
 
 
-def ink_in_x_heights(graph: SymbolGraph) -> np.ndarray:
+def ink_in_x_heights(graph: SymbolGraph, known: Vocabulary | None = None) -> np.ndarray:
     """Ink of the symbols as the typesetter lays them out, (V, 4) float64: x0, y0, x1, y1, y down, no pen's width added.
 
     The unit is the x-height: the height of a median letter x on the main row. The origin is the main row's. An empty
     graph gives (0, 4).
+
+    known  as for :func:`typeset`
     """
-    return np.array(_layout(graph, _statistics()) if len(graph) else [], dtype=np.float64).reshape(-1, 4)
+    return np.array(_layout(graph, _statistics(known)) if len(graph) else [], dtype=np.float64).reshape(-1, 4)
 
 
 def _layout(graph: SymbolGraph, numbers: _Statistics) -> list[Extent]:

@@ -71,6 +71,16 @@ class Symbol:
     spellings: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
+    def line(self) -> str:
+        """Its line in a table."""
+        parts = [self.name, self.kind]
+        parts += [f"like={self.like}"] if self.like else []
+        parts += ["box=" + ",".join(f"{number:g}" for number in self.box)] if self.box else []
+        parts += [f"chars={self.characters}"] if self.characters else []
+        parts += [f"also={','.join(self.spellings)}"] if self.spellings else []
+        parts += [f"words={','.join(self.words)}"] if self.words else []
+        return " ".join(parts)
+
     @property
     def has_ink(self) -> bool:
         """Whether it leaves anything on paper."""
@@ -106,6 +116,15 @@ class Vocabulary:
         sections = _sections()
         return cls([*sections["crohme"], *sections["open"]])
 
+    @classmethod
+    def from_table(cls, text: str, source: str = "the table") -> Vocabulary:
+        """The symbols of a table in the format of ``symbols.txt``, with ids in their order; ``ValueError`` for none."""
+        return cls(symbol for _, symbol in _table(text, source, None))
+
+    def to_table(self) -> str:
+        """A table that :meth:`from_table` reads as this vocabulary: what weights carry."""
+        return "".join(symbol.line() + "\n" for symbol in self.symbols)
+
     def extended(self, path: str | os.PathLike[str]) -> Vocabulary:
         """This vocabulary and, after it, the symbols of a table of one's own (the format is ``symbols.txt``'s).
 
@@ -117,6 +136,11 @@ class Vocabulary:
             return Vocabulary([*self.symbols, *(symbol for _, symbol in lines)])
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
+
+    def joined(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary and, after it, the symbols of ``other`` that it has not; itself where there are none."""
+        more = [symbol for symbol in other if symbol.name not in self._ids]
+        return Vocabulary([*self.symbols, *more]) if more else self
 
     def of(self, names: Sequence[str]) -> Vocabulary:
         """Only the symbols of these names, with ids in their order. ``ValueError`` for a name that is not known."""

@@ -53,7 +53,7 @@ def open_comer(path: Path, split: str | None = None) -> ImageSet:
         lacks = WithoutTokens(f"{path / name} has no line in a {_CAPTIONS}")
         label = lacks if found is None else Caption(found)
         short = name if several else PurePosixPath(name).stem
-        entries.append(Entry(short, partial(_read, path, name), label, partial(_stored, path, name)))
+        entries.append(Entry(short, partial(_read, path, name), label, partial(stored_bytes, path, name)))
     kind = "CoMER archive" if captions else "zip archive of images"
     return ImageSet(path, kind, entries, inverted=True if captions else None)
 
@@ -75,10 +75,11 @@ def _archive(path: Path, changed: int) -> zipfile.ZipFile:
 
 
 def _read(path: Path, name: str) -> np.ndarray:
-    return decode(_stored(path, name), f"{path}/{name}")
+    return decode(stored_bytes(path, name), f"{path}/{name}")
 
 
-def _stored(path: Path, name: str) -> bytes:
+def stored_bytes(path: Path, name: str) -> bytes:
+    """A member of an archive; ``ValueError``, naming both, if it cannot be read."""
     try:
         return _bytes(_archive(path, path.stat().st_mtime_ns), name)
     except (*_DAMAGE, OSError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Folders of `hmeg generate --format folder`: PNG files and ``labels.jsonl``."""
+"""Folders of `hmeg generate --format folder`, `coco` or `yolo`: PNG files and ``labels.jsonl``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def open_run(folder: Path) -> ImageSet:
         name = record.get("image")
         if not isinstance(name, str):
             raise ValueError(f"{place}: 'image' must be text, got {name!r}")
-        if not is_plain_name(name):
+        if not all(is_plain_name(part) for part in name.split("/")):
             raise ValueError(f"{place}: {quoted(name)} is no name of a file in this folder")
         label = Record(record, text, place, partial(_size, folder / name))
-        if name not in there:
+        if name not in there and not ("/" in name and (folder / name).is_file()):
             raise ValueError(f"{place}: there is no image {folder / name}")
         entries.append(Entry(name, partial(read_image, folder / name), label, partial(read_file, folder / name)))
     return ImageSet(folder, "folder of hmeg generate", entries, inverted=False)

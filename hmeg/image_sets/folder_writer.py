@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .folder_reader import LABELS
 from .png_format import PngFormat
 from .sample import Sample
 
-_OWN = re.compile(r"\d{6,20}\.png(\.part)?")
+_IMAGE = re.compile(r"\d{6,20}\.png(\.part)?")
 METADATA = "metadata.jsonl"
 
 
@@ -30,8 +29,17 @@ class FolderFormat(PngFormat):
     default_shard = 256
     keeps_unfinished = True
 
+    @property
+    def place(self) -> str:
+        """Where images are in the run's folder: "" or a folder with a slash behind it."""
+        return ""
+
+    def image_name(self, index: int) -> str:
+        return f"{self.place}{super().image_name(index)}"
+
     def begin(self, number: int) -> None:
-        self._number = number
+        for folder in self.folders():
+            folder.mkdir(parents=True, exist_ok=True)
         self._digest = hashlib.sha256()
         self._count = 0
 
@@ -58,11 +66,11 @@ class FolderFormat(PngFormat):
                 metadata.write((json.dumps({"file_name": label.pop("image"), **label}) + "\n").encode())
 
     def count(self) -> int:
-        return sum(1 for entry in os.scandir(self.folder) if _OWN.fullmatch(entry.name) and not _is_part(entry.name))
+        names = (path.relative_to(self.folder).as_posix() for path in self.own_files())
+        return sum(1 for name in names if self._is_image(name) and not name.endswith(PART))
 
     def is_own(self, name: str) -> bool:
-        return name.removesuffix(PART) == METADATA or _OWN.fullmatch(name) is not None
+        return name.removesuffix(PART) == METADATA or self._is_image(name)
 
-
-def _is_part(name: str) -> bool:
-    return name.endswith(PART)
+    def _is_image(self, name: str) -> bool:
+        return name.startswith(self.place) and _IMAGE.fullmatch(name.removeprefix(self.place)) is not None

@@ -87,9 +87,19 @@ class Format(ABC):
         """How many images the folder holds, where each is a file of its own; None elsewhere."""
         return None
 
+    def folders(self) -> list[Path]:
+        """Folders of ours in the run's folder, the deepest first."""
+        return []
+
+    def own_files(self) -> list[Path]:
+        """Files in the run's folder and in :meth:`folders` that :meth:`is_own` takes for ours, in order."""
+        below = (folder for folder in self.folders() if folder.is_dir() and not folder.is_symlink())
+        there = (path for place in dict.fromkeys([self.folder, *below]) for path in place.iterdir())
+        return sorted(path for path in there if self.is_own(path.relative_to(self.folder).as_posix()))
+
     @abstractmethod
     def is_own(self, name: str) -> bool:
-        """Whether a file of this name in the folder may be one of ours, whole or partial."""
+        """Whether a file may be one of ours, whole or partial: its name, or path, as seen from the run's folder."""
 
 
 def digest_of(path: Path) -> str:

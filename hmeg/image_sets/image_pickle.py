@@ -89,6 +89,11 @@ def read_images(path: Path) -> dict[str, np.ndarray]:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
+    return images_of(data, path)
+
+
+def images_of(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The same of the bytes of a pickle; ``path`` is what messages call it."""
     try:
         found = _ImagesOnly(io.BytesIO(data), encoding="latin1").load()
     except _DAMAGE as error:

@@ -43,6 +43,7 @@ def schema() -> pyarrow.Schema:
         "weights": pa.string(),
         "x_height": pa.float64(),
         "line": pa.int64(),
+        "name": pa.string(),
         "augment": pa.string(),
     }
     return pa.schema(list(columns.items()), metadata={"huggingface": json.dumps(_FEATURES)})
@@ -75,7 +76,7 @@ class ParquetFormat(PngFormat):
             self._file = open(files.partial(self._path), "wb")  # noqa: SIM115 - closed by commit or abandon
             self._writer = pq.ParquetWriter(self._file, schema(), compression="zstd")
         columns = self._writer.schema
-        unknown = self._rows[0].keys() - set(columns.names)
+        unknown = {key for row in self._rows for key in row} - set(columns.names)
         if unknown:  # Arrow would leave it out without a word
             raise ValueError(f"labels have {', '.join(sorted(unknown))}, for which Parquet shards have no column")
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=columns))

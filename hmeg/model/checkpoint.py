@@ -89,7 +89,7 @@ def load_weights(path: str | os.PathLike[str]) -> HMEG:
 def _build(config: ModelConfig, tensors: Mapping[str, Tensor]) -> HMEG:
     # On the meta device first: sizes are compared before memory is asked for.
     with torch.device("meta"):
-        model = HMEG(config)
+        model = HMEG(config).float()  # as stored weights are widened, whatever torch's default type
     wanted = model.state_dict()
     problems = [f"missing {key}" for key in wanted if key not in tensors]
     problems += [f"unexpected {key}" for key in tensors if key not in wanted]

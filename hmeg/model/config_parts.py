@@ -51,6 +51,7 @@ class LayoutConfig(ConfigPart):
                    (:mod:`hmeg.graph.typeset`; our own extension)
     kaiming_init   initialise it to keep signals alive through more layers than the published five, instead of as
                    published (:func:`hmeg.model.triple_conv.init_linear_kaiming`); read by training only
+    symbols        how many symbols it knows, ids 1 to this; which ones, the weights' vocabulary says
 
     Raises ValueError, naming the field, for sizes that do not fit together.
     """
@@ -65,6 +66,7 @@ class LayoutConfig(ConfigPart):
     shared_noise: int = 0
     prior: bool = False
     kaiming_init: bool = False
+    symbols: int = 101
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,6 +97,8 @@ class ImageConfig(ConfigPart):
                       needs ``box_coordinates`` (our own extension as well: glyphs are learned much sooner when the
                       symbol need not travel through the graph convolutions first)
 
+    symbols           how many symbols it knows, ids 1 to this; which ones, the weights' vocabulary says
+
     Raises ValueError, naming the field, for sizes that do not fit together.
     """
 
@@ -113,6 +117,7 @@ class ImageConfig(ConfigPart):
     mask_size: int = 64
     box_coordinates: bool = False
     symbol_channels: int = 0
+    symbols: int = 101
 
     def __post_init__(self) -> None:
         super().__post_init__()

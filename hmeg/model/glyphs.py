@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hmeg.graph import vocabulary
 
 from .box_coordinates import SMALLEST_SIDE
-from .triple_conv import NUM_SYMBOL_ROWS
+from .triple_conv import symbol_rows
 from .windows import Windows
 
 _AT_ONCE = 1 << 24  # pixels of stretched glyphs
@@ -63,21 +63,25 @@ class GlyphAtlas(nn.Module):
     and glyphs. The first channel is meant for the typical ink of a mode, in [0, 1]: see :meth:`fill`; ink (V, size,
     size), for training, stands in for it.
 
-    hooks  whether roots keep the proportions of their hooks, see :func:`hook_shares`
-    fit    whether modes are chosen by both sides of a box, or by its size alone
+    hooks    whether roots keep the proportions of their hooks, see :func:`hook_shares`
+    fit      whether modes are chosen by both sides of a box, or by its size alone
+    symbols  how many there are
     """
 
     frequency: Tensor  # (rows, modes): how often a class is written in each mode
     # (rows, modes, 2): mean logarithms of width and height of boxes, or (rows, modes): their means; the image's are 1
     log_side: Tensor
 
-    def __init__(self, channels: int, size: int, modes: int, hooks: bool = False, fit: bool = False) -> None:
+    def __init__(
+        self, channels: int, size: int, modes: int, hooks: bool = False, fit: bool = False, symbols: int = 101
+    ) -> None:
         super().__init__()
         self.modes, self.hooks = modes, hooks
+        rows = symbol_rows(symbols)
         # Row: symbol * modes + mode. Four dimensions, for nn.Module.to(memory_format=...) takes no more.
-        self.glyphs = nn.Parameter(0.1 * torch.randn(NUM_SYMBOL_ROWS * modes, channels, size, size))
-        self.register_buffer("frequency", torch.full((NUM_SYMBOL_ROWS, modes), 1 / modes))
-        self.register_buffer("log_side", torch.zeros(NUM_SYMBOL_ROWS, modes, *([2] if fit else [])))
+        self.glyphs = nn.Parameter(0.1 * torch.randn(rows * modes, channels, size, size))
+        self.register_buffer("frequency", torch.full((rows, modes), 1 / modes))
+        self.register_buffer("log_side", torch.zeros(rows, modes, *([2] if fit else [])))
 
     @torch.no_grad()
     def fill(self, ink: Tensor, frequency: Tensor, log_sides: Tensor) -> None:
@@ -102,7 +106,7 @@ class GlyphAtlas(nn.Module):
 
         Equal symbols of one expression get one mode, as one writer would do, by the style of the first of them.
         """
-        _, group = torch.unique(batch * NUM_SYMBOL_ROWS + symbols, return_inverse=True)
+        _, group = torch.unique(batch * len(self.frequency) + symbols, return_inverse=True)
         rows = torch.arange(len(symbols), device=symbols.device)
         first = torch.full_like(rows, len(rows)).scatter_reduce(0, group, rows, "amin")
         # Below 1 by more than a rounding: all of it would lie beyond the last mode that has a share.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hmeg.graph import SymbolGraph
 from hmeg.graph.typeset import typeset as typeset_boxes
+from hmeg.graph.vocabulary import Vocabulary
 from hmeg.ops.edge_structure import EdgeStructure, edge_structure
 
 
@@ -36,19 +37,23 @@ class GraphBatch:
     structure: EdgeStructure | None = None
 
     @classmethod
-    def from_graphs(cls, graphs: Sequence[SymbolGraph], typeset: bool = False) -> GraphBatch:
-        """Batch of complete graphs. Boxes are kept when every graph has them. ``ValueError`` if a graph is empty.
+    def from_graphs(
+        cls, graphs: Sequence[SymbolGraph], typeset: bool = False, vocabulary: Vocabulary | None = None
+    ) -> GraphBatch:
+        """Batch of complete graphs. Boxes are kept when every graph has them. ``ValueError`` if a graph is empty or
+        has a symbol that is not in the vocabulary.
 
+        vocabulary  which symbols have which ids; None: CROHME's 101 symbols
         typeset  also compute ``typeset_boxes``, for models that start from them (``config.layout.prior``)
         """
         for i, g in enumerate(graphs):
             if not len(g):
                 raise ValueError(f"graph {i} has no symbols")
         return cls.from_arrays(
-            [g.symbol_ids() for g in graphs],
+            [g.symbol_ids(vocabulary) for g in graphs],
             [g.edge_type_matrix() for g in graphs],
             [g.boxes for g in graphs if g.boxes is not None] or None,
-            [typeset_boxes(g) for g in graphs] if typeset else None,
+            [typeset_boxes(g, vocabulary) for g in graphs] if typeset else None,
         )
 
     @classmethod

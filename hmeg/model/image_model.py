@@ -20,7 +20,7 @@ from .graph_batch import GraphBatch
 from .inference_decoder import InferenceDecoder, InferenceUpsampler
 from .mask import LayoutUpsampler, MaskRefiner
 from .squares import Covering
-from .triple_conv import MLP, NUM_RELATION_ROWS, NUM_SYMBOL_ROWS, GraphEncoder, init_box_head, init_linear_kaiming
+from .triple_conv import MLP, NUM_RELATION_ROWS, GraphEncoder, init_box_head, init_linear_kaiming, symbol_rows
 from .windows import Windows
 
 
@@ -68,7 +68,7 @@ class ImageModel(nn.Module):
         self.config = config
         image, glyph = config.image, config.glyph
         hidden = image.gconv_hidden_dim
-        self.encoder = GraphEncoder(image.embedding_dim, hidden, image.gconv_dim, image.gconv_num_layers)
+        self.encoder = GraphEncoder(image.embedding_dim, hidden, image.gconv_dim, image.gconv_num_layers, image.symbols)
         self.box_head = MLP(image.gconv_dim, hidden, 4)
         self.relation_head = MLP(2 * 4 + 2 * image.embedding_dim, hidden, NUM_RELATION_ROWS)
         self.apply(init_linear_kaiming)
@@ -76,9 +76,13 @@ class ImageModel(nn.Module):
         self.mask_refiner = MaskRefiner(image.mask_hidden_dim, image.mask_size)
         self.upsampler = LayoutUpsampler(image.gconv_dim)
         self.glyphs = (
-            GlyphAtlas(glyph.channels, glyph.size, glyph.modes, glyph.hooks, glyph.fit) if glyph.channels else None
+            GlyphAtlas(glyph.channels, glyph.size, glyph.modes, glyph.hooks, glyph.fit, image.symbols)
+            if glyph.channels
+            else None
         )
-        self.symbol_vectors = nn.Embedding(NUM_SYMBOL_ROWS, image.symbol_channels) if image.symbol_channels else None
+        self.symbol_vectors = (
+            nn.Embedding(symbol_rows(image.symbols), image.symbol_channels) if image.symbol_channels else None
+        )
         self.decoder = ImageDecoder(
             config.layout_channels + image.noise_dim, image.refinement_dims, image.channels, image.size
         )

@@ -58,7 +58,7 @@ class LayoutGenerator(nn.Module):
         self.config = config
         sizes = config.layout
         dim, hidden = sizes.embedding_dim, sizes.hidden_dim
-        self.encoder = GraphEncoder(dim, hidden, dim, sizes.num_layers)
+        self.encoder = GraphEncoder(dim, hidden, dim, sizes.num_layers, sizes.symbols)
         self.readout = AttentionReadout(dim)
         read = 2 * dim + sizes.noise_dim
         if sizes.prior:

@@ -11,8 +11,13 @@ from hmeg import ops
 from hmeg.graph import vocabulary
 from hmeg.ops import EdgeStructure, TripleWeights
 
-# Class 0 (the reserved __image__), the 101 symbols, and one spare row that the published networks carry too.
-NUM_SYMBOL_ROWS = vocabulary.NUM_SYMBOL_CLASSES + 1
+
+def symbol_rows(symbols: int) -> int:
+    """Rows of an embedding: class 0 (the reserved __image__), the symbols, and a spare one that published ones have."""
+    return symbols + 2
+
+
+NUM_SYMBOL_ROWS = symbol_rows(vocabulary.NUM_SYMBOL_CLASSES - 1)
 NUM_RELATION_ROWS = vocabulary.NUM_EDGE_TYPES
 
 
@@ -94,9 +99,11 @@ class GraphEncoder(nn.Module):
     extra (V, embedding_dim), if given, is added to the symbols' embeddings.
     """
 
-    def __init__(self, embedding_dim: int, hidden_dim: int, dim: int, num_layers: int) -> None:
+    def __init__(
+        self, embedding_dim: int, hidden_dim: int, dim: int, num_layers: int, symbols: int = NUM_SYMBOL_ROWS - 2
+    ) -> None:
         super().__init__()
-        self.symbol_embedding = nn.Embedding(NUM_SYMBOL_ROWS, embedding_dim)
+        self.symbol_embedding = nn.Embedding(symbol_rows(symbols), embedding_dim)
         self.relation_embedding = nn.Embedding(NUM_RELATION_ROWS, embedding_dim)
         self.convs = GraphTripleConvStack(embedding_dim, hidden_dim, dim, num_layers)
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ._checks import Arguments, check_count
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 
 
+@under_autocast
 def attention_readout(
     x: Tensor, weight: Tensor, batch: Tensor, num_graphs: int, *, backend: str | None = None
 ) -> Tensor:

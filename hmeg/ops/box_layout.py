@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ._checks import Arguments, check_count, check_size
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 
 
+@under_autocast
 def box_layout(
     features: Tensor, boxes: Tensor, batch: Tensor, size: tuple[int, int], num_graphs: int, *,
     backend: str | None = None,

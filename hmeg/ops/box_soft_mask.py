@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ._checks import Arguments, check_size
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 
 
+@under_autocast
 def box_soft_mask(boxes: Tensor, size: tuple[int, int], *, backend: str | None = None) -> Tensor:
     """Soft masks in [0, 1] of boxes, on a grid of points from corner to corner of the image.
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ._checks import Arguments, check_size
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 
 
+@under_autocast
 def crop_boxes(
     images: Tensor, boxes: Tensor, batch: Tensor, size: tuple[int, int], *, backend: str | None = None
 ) -> Tensor:

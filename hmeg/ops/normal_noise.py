@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ._checks import Arguments, check_count
-from ._library import backend_name, define
+from ._library import backend_name, define, under_autocast
 
 SEED_LIMIT = 1 << 64
 NUMBERS_LIMIT = 1 << 34  # of a sample: 2**32 blocks of four
 
 
+@under_autocast
 def normal_noise(indices: Tensor, seed: int, shape: Sequence[int], *, backend: str | None = None) -> Tensor:
     """Standard normal numbers made on the device of ``indices``; the same bits on every backend and device.
 

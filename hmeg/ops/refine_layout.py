@@ -8,11 +8,12 @@ from torch import Tensor
 from hmeg.reference.weights import MaskWeights
 
 from ._checks import Arguments, check_count, check_size
-from ._library import backend_name, define, refuse_gradients
+from ._library import backend_name, define, refuse_gradients, under_autocast
 from .compose_layout import compose_layout
 from .refine_masks import check_mask_weights, refine_masks
 
 
+@under_autocast
 def refine_layout(
     boxes: Tensor, weights: MaskWeights, features: Tensor, batch: Tensor, size: tuple[int, int], num_graphs: int, *,
     eps: float = 1e-5, backend: str | None = None,

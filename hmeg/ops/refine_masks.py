@@ -10,7 +10,7 @@ from torch import Tensor
 from hmeg.reference.weights import MaskWeights
 
 from ._checks import Arguments, check_size
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 
 
 def refine_masks(
@@ -35,6 +35,19 @@ def refine_masks(
     Raises ValueError or TypeError for arguments that do not fit (in training mode also where a channel has a single
     value, which has no variance), BackendError if ``backend`` cannot run it.
     """
+    masks, statistics = _refine_masks(boxes, weights, size, training, eps, backend)
+    if statistics is not None:
+        with torch.no_grad():  # the caller's own tensors, where autocast works on copies
+            for running, batch in zip((weights.running_mean, weights.running_var), statistics, strict=True):
+                running.lerp_(batch.to(running.dtype), momentum)
+    return masks
+
+
+@under_autocast
+def _refine_masks(
+    boxes: Tensor, weights: MaskWeights, size: tuple[int, int], training: bool, eps: float, backend: str | None
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """The masks, and in training the batch's mean and unbiased variance where there are any values."""
     height, width = check_size("refine_masks", size)
     arguments = Arguments("refine_masks")
     arguments.floating("boxes", boxes, "V", 4)
@@ -44,12 +57,9 @@ def refine_masks(
         raise ValueError("refine_masks: training needs more than one value per channel, got one symbol of size (1, 1)")
     name = backend_name("refine_masks", (boxes, *weights), backend)
     masks, mean, var = torch.ops.hmeg.refine_masks(boxes, *weights, height, width, training, eps, name)
-    if training and values > 0:
-        with torch.no_grad():
-            weights.running_mean.lerp_(mean, momentum)
-            weights.running_var.lerp_(var * (values / (values - 1)), momentum)
-    result: Tensor = masks
-    return result
+    if not training or values == 0:
+        return masks, None
+    return masks, (mean, var * (values / (values - 1)))
 
 
 def check_mask_weights(arguments: Arguments, weights: MaskWeights) -> None:

@@ -12,12 +12,13 @@ from hmeg.backends.edges import sign_words
 from hmeg.reference.weights import TripleWeights
 
 from ._checks import Arguments
-from ._library import backend_name, define, differentiate
+from ._library import backend_name, define, differentiate, under_autocast
 from .edge_structure import EdgeStructure, edge_structure
 
 POOLINGS = ("avg", "sum")
 
 
+@under_autocast
 def triple_message(
     x: Tensor, edge_attr: Tensor, edge_index: Tensor, weights: TripleWeights, pooling: str = "avg", *,
     edge_type: Tensor | None = None, structure: EdgeStructure | None = None, return_edges: bool = True,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.loop import Measured, Stateful
 from hmeg.training.optimisation import Optimised, autocast
 from hmeg.training.trainer import Trainer, channels_last
@@ -26,7 +27,7 @@ from .recogniser import Recogniser
 from .scores import score
 from .settings import CanTrainingConfig
 from .training_batches import TaughtBatch, TrainingBatches
-from .words import default_words, read_words
+from .words import Words, default_words, read_words
 
 
 class Adadelta(Optimised):
@@ -79,7 +80,7 @@ class CanTrainer(Trainer):
 
     def open(self, data: str | Path | Iterable[str | Path]) -> None:
         config = self.config
-        self.words = read_words(Path(config.words)) if config.words else default_words()
+        self.words = self._dictionary()
         self.data = open_data(data)
         self.data.leave_out(self.words, config.max_symbols)
         if min(len(self.data), config.batch_size) == 1:
@@ -120,6 +121,15 @@ class CanTrainer(Trainer):
 
     def batch(self, step: int) -> TaughtBatch:
         return self.batches(step)
+
+    def _dictionary(self) -> Words:
+        """The file's that is named, or what a run that goes on has begun with, or the built-in one."""
+        if self.config.words:
+            return read_words(Path(self.config.words))
+        if self.resumes:
+            facts = load_checkpoint(self.out)["objects"].get("facts", {})
+            return Words([str(word) for word in facts.get("words", ())], f"the dictionary of the run in {self.out}")
+        return default_words()
 
     def _open_validation(self, config: CanTrainingConfig) -> RecognitionData | None:
         if not config.validation:

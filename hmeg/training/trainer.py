@@ -46,7 +46,8 @@ class Trainer(ABC):
         if self.alone and self.processes.count > 1:
             raise ValueError(f"{self.alone} is trained by one process")
         self.device = self.processes.device
-        self.resumes = resume and bool(checkpoints(Path(out)))  # then checkpoints bring the weights
+        self.out = Path(out)
+        self.resumes = resume and bool(checkpoints(self.out))  # then checkpoints bring the weights
         self.open(data)
         torch.manual_seed(self.config.seed)
         self.build()

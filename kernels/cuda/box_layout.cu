@@ -39,13 +39,13 @@ struct BoxMasks {
   HMEG_DEVICE bool mask(int symbol, A (&values)[kPack]) const {
     Side<A> side;
     side.low = sides[4 * symbol + 2], side.reciprocal = sides[4 * symbol + 3];
-    side.count = height, side.step = height > 1 ? A(1) / A(height - 1) : A(0);
-    const A factor = Ramp<A>(side, row).value;
+    side.count = height, side.step = grid_step<A>(height);
+    const A factor = SoftRamp<A>(side, row).value;
     if (count_lanes(factor != A(0)) == 0) return false;
     side.low = sides[4 * symbol], side.reciprocal = sides[4 * symbol + 1];
-    side.count = width, side.step = width > 1 ? A(1) / A(width - 1) : A(0);
+    side.count = width, side.step = grid_step<A>(width);
     HMEG_UNROLL
-    for (int k = 0; k < kPack; ++k) values[k] = factor * Ramp<A>(side, column + k).value;
+    for (int k = 0; k < kPack; ++k) values[k] = factor * SoftRamp<A>(side, column + k).value;
     return true;
   }
 };
@@ -91,7 +91,7 @@ HMEG_KERNEL box_layout_backward(const T* grad_layout, const T* features, const T
   A by_feature[kWarpChannels] = {}, by_box[4] = {};
   for (int64_t item = thread_index() % 32; item < wide * high; item += 32) {
     const int64_t row = rows.begin + item / wide, column = columns.begin + item % wide;
-    const Ramp<A> x(across, column), y(down, row);
+    const SoftRamp<A> x(across, column), y(down, row);
     if (x.zero() || y.zero()) continue;
     A values[kWarpChannels];
     HMEG_UNROLL

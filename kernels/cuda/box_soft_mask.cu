@@ -47,9 +47,9 @@ HMEG_KERNEL box_soft_mask_forward(const T* boxes, T* masks, int64_t height, int6
   for (Walk at(static_cast<int>(width / kPack)); at.row < rows; at.next()) {
     if (at.column != held) {
       held = at.column;
-      for (int k = 0; k < kPack; ++k) along_row[k] = Ramp<A>(across, int64_t(held) * kPack + k).value;
+      for (int k = 0; k < kPack; ++k) along_row[k] = SoftRamp<A>(across, int64_t(held) * kPack + k).value;
     }
-    const A factor = Ramp<A>(down, first_row + at.row).value;
+    const A factor = SoftRamp<A>(down, first_row + at.row).value;
     Pack<T, kPack> pack;
     for (int k = 0; k < kPack; ++k) pack.items[k] = narrow<T>(factor * along_row[k]);
     store_pack(tile + at.row * width + int64_t(at.column) * kPack, pack);
@@ -67,7 +67,7 @@ HMEG_KERNEL box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_
   const int rows = static_cast<int>(height - first_row < kTileRows ? height - first_row : kTileRows);
   const T* const tile = grad_masks + (symbol * height + first_row) * width;
   A sums[4] = {A(0), A(0), A(0), A(0)};  // by x0, y0, x1, y1
-  Ramp<A> along_row[kPack];
+  SoftRamp<A> along_row[kPack];
   bool outside = true;
   int held = -1;
   for (Walk at(static_cast<int>(width / kPack)); at.row < rows; at.next()) {
@@ -75,11 +75,11 @@ HMEG_KERNEL box_soft_mask_backward(const T* grad_masks, const T* boxes, T* grad_
       held = at.column;
       outside = true;
       for (int k = 0; k < kPack; ++k) {
-        along_row[k] = Ramp<A>(across, int64_t(held) * kPack + k);
+        along_row[k] = SoftRamp<A>(across, int64_t(held) * kPack + k);
         outside = outside && along_row[k].zero();
       }
     }
-    const Ramp<A> along_column(down, first_row + at.row);
+    const SoftRamp<A> along_column(down, first_row + at.row);
     if (outside || along_column.zero()) continue;
     const Pack<T, kPack> grad = load_pack<kPack>(tile + at.row * width + int64_t(at.column) * kPack);
     A row = A(0);

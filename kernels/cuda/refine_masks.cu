@@ -41,118 +41,191 @@ struct Logits {
   A* to;          // where sums go when more channels follow, or null
 };
 
+// Rows of these in shared memory, padded against bank conflicts.
+template <typename A>
+constexpr int kSlopes = 2 * kMaskChannels<A> + 2;
+template <typename A>
+constexpr int kOffsets = kClasses * kMaskChannels<A> + 8;
+
+// A block's units, of all.
+struct Units {
+  int64_t first, all, of_symbol;
+};
+
+// Planes and taps of `count` channels to shared memory: slopes (kClasses, kSlopes) are every symbol's, offsets
+// (kUnits, kOffsets) a unit's own.
+template <typename T, typename Slopes, typename Offsets, typename Taps>
+HMEG_DEVICE void stage_channels(Slopes& slopes, Offsets& offsets, Taps& taps, const T* boxes,
+                                const PreparedWeights<Accumulator<T>>& weights, const Units& units, int here,
+                                int64_t first_channel, int64_t channels, int count) {
+  using A = Accumulator<T>;
+  for (int item = thread_index(); item < here * kClasses * count; item += kMaskBlock) {
+    const int unit = item / (kClasses * count), cls = item / count % kClasses, channel = item % count;
+    if (units.first + unit >= units.all) continue;
+    const T* const corner = boxes + (units.first + unit) / units.of_symbol * 4;
+    const A box[4] = {widen(corner[0]), widen(corner[1]), widen(corner[2]), widen(corner[3])};
+    const Plane<A> plane = plane_of(weights.table, cls, first_channel + channel, channels, box);
+    offsets[unit * kOffsets<A> + cls * kMaskChannels<A> + channel] = plane.d;
+    if (unit == 0) {
+      slopes[cls * kSlopes<A> + 2 * channel] = plane.a;
+      slopes[cls * kSlopes<A> + 2 * channel + 1] = plane.c;
+    }
+  }
+  for (int item = thread_index(); item < count * kFoldedTaps; item += kMaskBlock) {
+    taps[item] = weights.folded[first_channel * kFoldedTaps + item];
+  }
+}
+
+// Where a thread's run of pixels lies. Their X are kept apart: in a structure they would leave the registers.
+template <typename A>
+struct Run {
+  int64_t column;  // of the first
+  int last;        // place of the image's last column, kRun where that is not among them
+  int first_class, last_class;
+
+  HMEG_DEVICE Run(int64_t column, int64_t width) : column(column) {
+    last = static_cast<int>(width > 1 && width - 1 - column < kRun ? width - 1 - column : kRun);
+    first_class = column == 0 ? 0 : 1, last_class = last < kRun ? 2 : 1;
+  }
+};
+
+// sums (kTaps, kRun) of one row: what every tap takes of the run's pixels, over this warp's share of the channels.
+template <bool kWholeRuns, typename A, typename Slopes, typename Offsets, typename Taps>
+HMEG_DEVICE void sum_channels(A (&sums)[kTaps][kRun], const Slopes& slopes, const Offsets& offsets, const Taps& taps,
+                              const A (&x)[kRun], const Run<A>& run, A y, int row_class, int unit, int count,
+                              int64_t width) {
+  const int left = row_class + run.first_class, middle = row_class + 1, right = row_class + run.last_class;
+  for (int channel = thread_index() / 32; channel < count; channel += kMaskWarps) {
+    const auto slope = load_shared<2>(slopes, middle * kSlopes<A> + 2 * channel);
+    const A e = slope.items[1] * y + offsets[unit * kOffsets<A> + middle * kMaskChannels<A> + channel];
+    A z[kRun];
+    HMEG_UNROLL
+    for (int q = 0; q < kRun; ++q) z[q] = slope.items[0] * x[q] + e;
+    const auto left_slope = load_shared<2>(slopes, left * kSlopes<A> + 2 * channel);
+    z[0] = left_slope.items[0] * x[0] +
+           (left_slope.items[1] * y + offsets[unit * kOffsets<A> + left * kMaskChannels<A> + channel]);
+    const auto right_slope = load_shared<2>(slopes, right * kSlopes<A> + 2 * channel);
+    const A right_e = right_slope.items[1] * y + offsets[unit * kOffsets<A> + right * kMaskChannels<A> + channel];
+    if (kWholeRuns) {
+      z[kRun - 1] = right_slope.items[0] * x[kRun - 1] + right_e;
+    } else {
+      HMEG_UNROLL
+      for (int q = 0; q < kRun; ++q) {
+        if (q == run.last) z[q] = right_slope.items[0] * x[q] + right_e;
+      }
+    }
+    A weight[kFoldedTaps];
+    HMEG_UNROLL
+    for (int tap = 0; tap < kFoldedTaps; tap += 16 / sizeof(A)) {
+      const auto pack = load_shared<16 / sizeof(A)>(taps, channel * kFoldedTaps + tap);
+      HMEG_UNROLL
+      for (int k = 0; k < int(16 / sizeof(A)); ++k) weight[tap + k] = pack.items[k];
+    }
+    HMEG_UNROLL
+    for (int q = 0; q < kRun; ++q) {
+      const A value = positive_part(z[q]);
+      HMEG_UNROLL
+      for (int tap = 0; tap < kTaps; ++tap) sums[tap][q] += weight[tap] * value;
+    }
+  }
+  if (!kWholeRuns) {
+    HMEG_UNROLL
+    for (int q = 0; q < kRun; ++q) {
+      HMEG_UNROLL
+      for (int tap = 0; tap < kTaps; ++tap) sums[tap][q] = run.column + q < width ? sums[tap][q] : A(0);
+    }
+  }
+}
+
+// What a row's pixels give, neighbours left and right included, to the rows below (0), at (1) and above it (2). All
+// lanes take part; `place` is the lane's among the `lanes` of its unit.
+template <typename A>
+HMEG_DEVICE void spread_row(A (&spread)[3][kRun], const A (&sums)[kTaps][kRun], int place, int lanes) {
+  HMEG_UNROLL
+  for (int d = 0; d < 3; ++d) {
+    const A from_left = shuffle_up(sums[3 * d][kRun - 1], 1), from_right = shuffle_down(sums[3 * d + 2][0], 1);
+    HMEG_UNROLL
+    for (int q = 0; q < kRun; ++q) {
+      const A before = q > 0 ? sums[3 * d][q > 0 ? q - 1 : 0] : place > 0 ? from_left : A(0);
+      const A after = q < kRun - 1 ? sums[3 * d + 2][q < kRun - 1 ? q + 1 : 0] : place < lanes - 1 ? from_right : A(0);
+      spread[d][q] = before + sums[3 * d + 1][q] + after;
+    }
+  }
+}
+
+// Adds the warps' shares of a row, the `row`th of every unit's band, and stores the masks, or the logits where more
+// channels follow.
+template <typename T, typename Partial>
+HMEG_DEVICE void store_row(const Partial& partial, int half, const MaskTiles& tiles, const Units& units, int64_t row,
+                           const PreparedWeights<Accumulator<T>>& weights, T* masks,
+                           const Logits<Accumulator<T>>& logits) {
+  using A = Accumulator<T>;
+  HMEG_UNROLL
+  for (int part = 0; part < 32 * kRun / kMaskBlock; ++part) {
+    const int number = part * kMaskBlock + thread_index(), owner = number / kRun, q = number % kRun;
+    const int64_t of_unit = units.first + owner / tiles.lanes;
+    if (of_unit >= units.all) continue;
+    const int64_t symbol = of_unit / units.of_symbol, tile = of_unit % units.of_symbol;
+    const int64_t i = tile / tiles.column_tiles * tiles.band_rows + row;
+    const int offset = owner % tiles.lanes * kRun + q;
+    const bool split = tiles.column_tiles > 1;
+    const int64_t j = offset + (split ? tile % tiles.column_tiles * (kRun * (tiles.lanes - 2)) - kRun : 0);
+    if (i >= tiles.height || j < 0 || j >= tiles.width) continue;
+    if (split && (offset < kRun || offset >= kRun * (tiles.lanes - 1))) continue;
+    A logit = 0;
+    HMEG_UNROLL
+    for (int w = 0; w < kMaskWarps; ++w) logit += partial[((half + w) * kRun + q) * 32 + owner];
+    const int64_t pixel = (symbol * tiles.height + i) * tiles.width + j;
+    if (logits.from != nullptr) logit += logits.from[pixel];
+    if (logits.to != nullptr) {
+      logits.to[pixel] = logit;
+      continue;
+    }
+    logit += weights.constants[3 * class_along(i, tiles.height) + class_along(j, tiles.width)];
+    masks[pixel] = narrow<T>(A(1) / (A(1) + exponential(-logit)));
+  }
+}
+
 template <typename T, bool kWholeRuns>
 HMEG_KERNEL_FITTED(kMaskBlock, sizeof(T) == 8 ? 2 : 4)
 refine_masks_forward(const T* boxes, PreparedWeights<Accumulator<T>> weights, T* masks, MaskTiles tiles,
                      int64_t first_channel, int64_t channels, Logits<Accumulator<T>> logits) {
   using A = Accumulator<T>;
   constexpr int kChannels = kMaskChannels<A>;
-  constexpr int kSlopes = 2 * kChannels + 2, kOffsets = kClasses * kChannels + 8;  // padded against bank conflicts
-  HMEG_SHARED(A, slopes, kClasses * kSlopes);
-  HMEG_SHARED(A, offsets, kUnits * kOffsets);
+  HMEG_SHARED(A, slopes, kClasses * kSlopes<A>);
+  HMEG_SHARED(A, offsets, kUnits * kOffsets<A>);
   HMEG_SHARED(A, taps, kChannels * kFoldedTaps);
   HMEG_SHARED(A, partial, 2 * kMaskWarps * 32 * kRun);
-  const int lane = thread_index() % 32, warp = thread_index() / 32;
-  const int units = 32 / tiles.lanes;
-  const int64_t first_unit = block_index() * units, all_units = tiles.units, bands = tiles.bands * tiles.column_tiles;
+  const int lane = thread_index() % 32, warp = thread_index() / 32, here = 32 / tiles.lanes;
+  const Units units{block_index() * here, tiles.units, tiles.bands * tiles.column_tiles};
   const int count = static_cast<int>(channels - first_channel < kChannels ? channels - first_channel : kChannels);
-
-  for (int item = thread_index(); item < units * kClasses * count; item += kMaskBlock) {
-    const int unit = item / (kClasses * count), cls = item / count % kClasses, channel = item % count;
-    if (first_unit + unit >= all_units) continue;
-    const T* const corner = boxes + (first_unit + unit) / bands * 4;
-    const A box[4] = {widen(corner[0]), widen(corner[1]), widen(corner[2]), widen(corner[3])};
-    const Plane<A> plane = plane_of(weights.table, cls, first_channel + channel, channels, box);
-    offsets[unit * kOffsets + cls * kChannels + channel] = plane.d;
-    if (unit == 0) {
-      slopes[cls * kSlopes + 2 * channel] = plane.a;
-      slopes[cls * kSlopes + 2 * channel + 1] = plane.c;
-    }
-  }
-  for (int item = thread_index(); item < count * kFoldedTaps; item += kMaskBlock) {
-    taps[item] = weights.folded[first_channel * kFoldedTaps + item];
-  }
+  stage_channels(slopes, offsets, taps, boxes, weights, units, here, first_channel, channels, count);
   sync_block();
 
   const int unit = lane / tiles.lanes, place = lane % tiles.lanes;
-  const bool present = first_unit + unit < all_units;
-  const int64_t in_symbol = (first_unit + unit) % bands;
+  const bool present = units.first + unit < units.all;
+  const int64_t in_symbol = (units.first + unit) % units.of_symbol;
   const int64_t first_row = in_symbol / tiles.column_tiles * tiles.band_rows;
   // Tiles of more than one overlap by a run on each side.
   const int64_t first_column =
       tiles.column_tiles == 1 ? 0 : in_symbol % tiles.column_tiles * (kRun * (tiles.lanes - 2)) - kRun;
-  const int64_t column = first_column + place * kRun;
-  const A across = grid_step<A>(tiles.width), down = grid_step<A>(tiles.height);
+  const Run<A> run(first_column + place * kRun, tiles.width);
+  const A down = grid_step<A>(tiles.height), across = grid_step<A>(tiles.width);
   A x[kRun];
   HMEG_UNROLL
-  for (int q = 0; q < kRun; ++q) x[q] = grid_point(column + q, tiles.width, across);
-  const int last =
-      static_cast<int>(tiles.width > 1 && tiles.width - 1 - column < kRun ? tiles.width - 1 - column : kRun);
-  const int first_class = column == 0 ? 0 : 1, last_class = last < kRun ? 2 : 1;
-  const bool columns = present && column >= 0 && column < tiles.width;
+  for (int q = 0; q < kRun; ++q) x[q] = grid_point(run.column + q, tiles.width, across);
+  const bool columns = present && run.column >= 0 && run.column < tiles.width;
 
   A waiting[2][kRun] = {};  // rows above and at the current one, as far as they are summed
   for (int64_t step = 0; step < tiles.band_rows + 2; ++step) {
     const int64_t row = first_row - 1 + step;
     A sums[kTaps][kRun] = {};
     if (columns && row >= 0 && row < tiles.height) {
-      const A y = grid_point(row, tiles.height, down);
-      const int row_class = 3 * class_along(row, tiles.height);
-      const int left = row_class + first_class, middle = row_class + 1, right = row_class + last_class;
-      for (int channel = warp; channel < count; channel += kMaskWarps) {
-        const auto slope = load_shared<2>(slopes, middle * kSlopes + 2 * channel);
-        const A e = slope.items[1] * y + offsets[unit * kOffsets + middle * kChannels + channel];
-        A z[kRun];
-        HMEG_UNROLL
-        for (int q = 0; q < kRun; ++q) z[q] = slope.items[0] * x[q] + e;
-        const auto left_slope = load_shared<2>(slopes, left * kSlopes + 2 * channel);
-        z[0] = left_slope.items[0] * x[0] +
-               (left_slope.items[1] * y + offsets[unit * kOffsets + left * kChannels + channel]);
-        const auto right_slope = load_shared<2>(slopes, right * kSlopes + 2 * channel);
-        const A right_e = right_slope.items[1] * y + offsets[unit * kOffsets + right * kChannels + channel];
-        if (kWholeRuns) {
-          z[kRun - 1] = right_slope.items[0] * x[kRun - 1] + right_e;
-        } else {
-          HMEG_UNROLL
-          for (int q = 0; q < kRun; ++q) {
-            if (q == last) z[q] = right_slope.items[0] * x[q] + right_e;
-          }
-        }
-        A weight[kFoldedTaps];
-        HMEG_UNROLL
-        for (int tap = 0; tap < kFoldedTaps; tap += 16 / sizeof(A)) {
-          const auto pack = load_shared<16 / sizeof(A)>(taps, channel * kFoldedTaps + tap);
-          HMEG_UNROLL
-          for (int k = 0; k < int(16 / sizeof(A)); ++k) weight[tap + k] = pack.items[k];
-        }
-        HMEG_UNROLL
-        for (int q = 0; q < kRun; ++q) {
-          const A value = positive_part(z[q]);
-          HMEG_UNROLL
-          for (int tap = 0; tap < kTaps; ++tap) sums[tap][q] += weight[tap] * value;
-        }
-      }
-      if (!kWholeRuns) {
-        HMEG_UNROLL
-        for (int q = 0; q < kRun; ++q) {
-          HMEG_UNROLL
-          for (int tap = 0; tap < kTaps; ++tap) sums[tap][q] = column + q < tiles.width ? sums[tap][q] : A(0);
-        }
-      }
+      sum_channels<kWholeRuns>(sums, slopes, offsets, taps, x, run, grid_point(row, tiles.height, down),
+                               3 * class_along(row, tiles.height), unit, count, tiles.width);
     }
-    A spread[3][kRun];  // of this row, to the rows below (0), at (1) and above it (2)
-    HMEG_UNROLL
-    for (int d = 0; d < 3; ++d) {
-      const A from_left = shuffle_up(sums[3 * d][kRun - 1], 1), from_right = shuffle_down(sums[3 * d + 2][0], 1);
-      HMEG_UNROLL
-      for (int q = 0; q < kRun; ++q) {
-        const A before = q > 0 ? sums[3 * d][q > 0 ? q - 1 : 0] : place > 0 ? from_left : A(0);
-        const A after = q < kRun - 1              ? sums[3 * d + 2][q < kRun - 1 ? q + 1 : 0]
-                        : place < tiles.lanes - 1 ? from_right
-                                                  : A(0);
-        spread[d][q] = before + sums[3 * d + 1][q] + after;
-      }
-    }
+    A spread[3][kRun];
+    spread_row(spread, sums, place, tiles.lanes);
     const int half = static_cast<int>(step % 2) * kMaskWarps;
     HMEG_UNROLL
     for (int q = 0; q < kRun; ++q) {
@@ -162,30 +235,7 @@ refine_masks_forward(const T* boxes, PreparedWeights<Accumulator<T>> weights, T*
     }
     if (step < 2) continue;
     sync_block();  // two halves take turns: nobody writes here again before the next barrier
-    HMEG_UNROLL
-    for (int part = 0; part < 32 * kRun / kMaskBlock; ++part) {
-      const int number = part * kMaskBlock + thread_index(), owner = number / kRun, q = number % kRun;
-      const int64_t of_unit = first_unit + owner / tiles.lanes;
-      if (of_unit >= all_units) continue;
-      const int64_t symbol = of_unit / bands, tile = of_unit % bands;
-      const int64_t i = tile / tiles.column_tiles * tiles.band_rows + step - 2;
-      const int offset = owner % tiles.lanes * kRun + q;
-      const bool split = tiles.column_tiles > 1;
-      const int64_t j = offset + (split ? tile % tiles.column_tiles * (kRun * (tiles.lanes - 2)) - kRun : 0);
-      if (i >= tiles.height || j < 0 || j >= tiles.width) continue;
-      if (split && (offset < kRun || offset >= kRun * (tiles.lanes - 1))) continue;
-      A logit = 0;
-      HMEG_UNROLL
-      for (int w = 0; w < kMaskWarps; ++w) logit += partial[((half + w) * kRun + q) * 32 + owner];
-      const int64_t pixel = (symbol * tiles.height + i) * tiles.width + j;
-      if (logits.from != nullptr) logit += logits.from[pixel];
-      if (logits.to != nullptr) {
-        logits.to[pixel] = logit;
-        continue;
-      }
-      logit += weights.constants[3 * class_along(i, tiles.height) + class_along(j, tiles.width)];
-      masks[pixel] = narrow<T>(A(1) / (A(1) + exponential(-logit)));
-    }
+    store_row(partial, half, tiles, units, step - 2, weights, masks, logits);
   }
 }
 

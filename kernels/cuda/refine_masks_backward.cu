@@ -40,32 +40,35 @@ struct GradTiles {
   int64_t tiles;  // of one symbol
 };
 
-template <typename T, bool kTraining>
-HMEG_KERNEL_FITTED(kBlock, sizeof(T) == 8 ? 1 : 2)
-refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const T* conv2_weight,
-                     const Accumulator<T>* table, Accumulator<T>* moments, Accumulator<T>* grad_sums, GradTiles tiles) {
-  using A = Accumulator<T>;
-  constexpr int kRows = kTileRows<A> + 2, kParts = kTraining ? 3 : 1;
-  HMEG_SHARED(A, prefix, kRows * kTableRow);  // [row + 1][column + 1]: sums of g and of X g over the columns before
-  HMEG_SHARED(A, staged, kRowMoments * kBlock);
-  const int64_t unit = block_index() / tiles.channel_blocks, symbol = unit / tiles.tiles, tile = unit % tiles.tiles;
-  const int64_t first_row = tile / tiles.column_tiles * tiles.rows;
-  const int64_t first_column = tile % tiles.column_tiles * kTileColumns;
-  const int rows = static_cast<int>(tiles.height - first_row < tiles.rows ? tiles.height - first_row : tiles.rows);
-  const int columns =
-      static_cast<int>(tiles.width - first_column < kTileColumns ? tiles.width - first_column : kTileColumns);
-  const A across = grid_step<A>(tiles.width), down = grid_step<A>(tiles.height);
+// A block's tile of a symbol's pixels.
+struct Tile {
+  int64_t unit, symbol, first_row, first_column;
+  int rows, columns;
 
-  A shares[kTaps] = {};  // of g, by the taps that have a pixel to meet
-  for (int item = thread_index(); item < (rows + 2) * (columns + 2); item += kBlock) {
-    const int row = item / (columns + 2), column = item % (columns + 2);
-    const int64_t i = first_row + row - 1, j = first_column + column - 1;
+  HMEG_DEVICE explicit Tile(const GradTiles& tiles) {
+    unit = block_index() / tiles.channel_blocks, symbol = unit / tiles.tiles;
+    const int64_t tile = unit % tiles.tiles;
+    first_row = tile / tiles.column_tiles * tiles.rows, first_column = tile % tiles.column_tiles * kTileColumns;
+    rows = static_cast<int>(tiles.height - first_row < tiles.rows ? tiles.height - first_row : tiles.rows);
+    columns = static_cast<int>(tiles.width - first_column < kTileColumns ? tiles.width - first_column : kTileColumns);
+  }
+};
+
+// g of the tile and of the pixels around it to `prefix`; shares: of g, by the taps that have a pixel to meet.
+template <typename T, typename Prefix>
+HMEG_DEVICE void stage_gradients(Prefix& prefix, Accumulator<T> (&shares)[kTaps], const T* grad_masks, const T* masks,
+                                 const Tile& tile, const GradTiles& tiles) {
+  using A = Accumulator<T>;
+  const int width = tile.columns + 2;
+  for (int item = thread_index(); item < (tile.rows + 2) * width; item += kBlock) {
+    const int row = item / width, column = item % width;
+    const int64_t i = tile.first_row + row - 1, j = tile.first_column + column - 1;
     A g = 0;
     if (i >= 0 && i < tiles.height && j >= 0 && j < tiles.width) {
-      const int64_t pixel = (symbol * tiles.height + i) * tiles.width + j;
+      const int64_t pixel = (tile.symbol * tiles.height + i) * tiles.width + j;
       const A mask = widen(masks[pixel]);
       g = A(widen(grad_masks[pixel])) * (mask * (A(1) - mask));
-      if (row > 0 && row <= rows && column > 0 && column <= columns) {
+      if (row > 0 && row <= tile.rows && column > 0 && column <= tile.columns) {
         const int cls = 3 * class_along(i, tiles.height) + class_along(j, tiles.width);
         HMEG_UNROLL
         for (int tap = 0; tap < kTaps; ++tap) {
@@ -75,25 +78,145 @@ refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const 
     }
     prefix[row * kTableRow + 2 * column + 2] = g;
   }
+}
+
+// In place, row by row: [row + 1][column + 1] becomes the sums of g and of X g over the columns before.
+template <typename A, typename Prefix>
+HMEG_DEVICE void sum_rows(Prefix& prefix, const Tile& tile, int64_t width, A across) {
+  if (thread_index() >= tile.rows + 2) return;
+  const int line = thread_index() * kTableRow;
+  A sum = 0, weighted = 0;
+  prefix[line] = prefix[line + 1] = A(0);
+  for (int column = 0; column < tile.columns + 2; ++column) {
+    const A g = prefix[line + 2 * column + 2];
+    sum += g;
+    weighted += g * grid_point(tile.first_column + column - 1, width, across);
+    prefix[line + 2 * column + 2] = sum;
+    prefix[line + 2 * column + 3] = weighted;
+  }
+}
+
+// The tile's rows of a class.
+struct Rows {
+  int begin, end;
+};
+
+HMEG_DEVICE Rows rows_of(int row_class, const Tile& tile, int64_t height) {
+  const int last = tile.rows - 1, above = static_cast<int>(tile.first_row < 1 ? tile.first_row : 1);
+  Rows rows{row_class == 0 ? 0 : row_class == 1 ? 1 - above : last, row_class == 0 ? 1 : tile.rows};
+  if (row_class == 0 && tile.first_row > 0) rows.end = 0;
+  if (row_class == 1 && tile.first_row + tile.rows == height) rows.end = last;
+  if (row_class == 2 && (tile.first_row + tile.rows < height || height == 1)) rows.begin = tile.rows;
+  return rows;
+}
+
+// What a thread collects of its channel: products with g over all rows, moments of one row class.
+template <typename A, bool kTraining>
+struct Collected {
+  static constexpr int kParts = kTraining ? 3 : 1;
+  A products[kTaps] = {};
+  A sums[kParts][kRowMoments];
+
+  // A pixel of its own column class, the first or the last, where the hidden value is z.
+  template <typename Prefix>
+  HMEG_DEVICE void add_pixel(const Prefix& prefix, const A (&weight)[kTaps], int row, int column, A z, A y,
+                             int column_class) {
+    if (z <= A(0)) return;  // NaN goes on
+    A above = 0;
+    HMEG_UNROLL
+    for (int d = 0; d < 3; ++d) {  // the tap's row, from -1 on; g stands that much further up
+      const int at = (row + 2 - d) * kTableRow + 2 * column;
+      HMEG_UNROLL
+      for (int a = 0; a < 3; ++a) {
+        const A g = prefix[at + 2 * (3 - a)] - prefix[at + 2 * (2 - a)];
+        products[3 * d + a] += z * g;
+        above += weight[3 * d + a] * g;
+      }
+    }
+    sums[0][column_class] += above;
+    sums[0][4 + column_class] += y * above;
+    if (kTraining) {
+      sums[kParts - 2][column_class] += A(1);
+      sums[kParts - 2][4 + column_class] += y;
+      sums[kParts - 1][column_class] += z;
+      sums[kParts - 1][4 + column_class] += y * z;
+    }
+  }
+
+  // The pixels between, `active` of them from column `first` on: the hidden values are a X + e there, and start + step
+  // k at the kth, whose X is x + across k.
+  template <typename Prefix>
+  HMEG_DEVICE void add_interval(const Prefix& prefix, const A (&weight)[kTaps], int row, int first,
+                                const Interval& active, A a_slope, A e, A start, A step, A x, A across, A y) {
+    const int from = 2 * (first + active.begin + 1), to = 2 * (first + active.end + 1);
+    A above = 0, above_x = 0;
+    HMEG_UNROLL
+    for (int d = 0; d < 3; ++d) {
+      const int at = (row + 2 - d) * kTableRow;
+      HMEG_UNROLL
+      for (int a = 0; a < 3; ++a) {
+        const auto low = load_shared<2>(prefix, at + from + 2 * (1 - a));
+        const auto high = load_shared<2>(prefix, at + to + 2 * (1 - a));
+        const A g = high.items[0] - low.items[0];
+        const A x_g = (high.items[1] - low.items[1]) + A(a - 1) * across * g;  // X where r is, not where g is
+        products[3 * d + a] += a_slope * x_g + e * g;
+        above += weight[3 * d + a] * g;
+        above_x += weight[3 * d + a] * x_g;
+      }
+    }
+    sums[0][1] += above;
+    sums[0][3] += above_x;
+    sums[0][5] += y * above;
+    if (kTraining) {
+      const A number = A(active.end - active.begin), half = A(active.begin + active.end - 1) / A(2);
+      const A middle = x + across * half, r = start + step * half;
+      sums[kParts - 2][1] += number;
+      sums[kParts - 2][3] += number * middle;
+      sums[kParts - 2][5] += number * y;
+      sums[kParts - 1][1] += number * r;
+      sums[kParts - 1][3] += number * (middle * r + across * step * ((number * number - A(1)) * A(1.0 / 12.0)));
+      sums[kParts - 1][5] += number * r * y;
+    }
+  }
+};
+
+// Adds up `count` values of every thread over the groups of a channel, in their order, and stores them `stride` apart.
+template <int kCount, typename A, typename Staged>
+HMEG_DEVICE void store_groups(Staged& staged, const A (&values)[kCount], int stored, A* to, int64_t stride,
+                              int channels) {
+  sync_block();
+  HMEG_UNROLL
+  for (int n = 0; n < kCount; ++n) staged[n * kBlock + thread_index()] = values[n];
+  sync_block();
+  for (int item = thread_index(); item < stored * kChannels; item += kBlock) {
+    const int n = item / kChannels, c = item % kChannels;
+    if (c >= channels) continue;
+    A sum = 0;
+    for (int g = 0; g < kGroups; ++g) sum += staged[n * kBlock + g * kChannels + c];
+    to[n * stride + c] = sum;
+  }
+}
+
+template <typename T, bool kTraining>
+HMEG_KERNEL_FITTED(kBlock, sizeof(T) == 8 ? 1 : 2)
+refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const T* conv2_weight,
+                     const Accumulator<T>* table, Accumulator<T>* moments, Accumulator<T>* grad_sums, GradTiles tiles) {
+  using A = Accumulator<T>;
+  constexpr int kTableRows = kTileRows<A> + 2;
+  HMEG_SHARED(A, prefix, kTableRows * kTableRow);
+  HMEG_SHARED(A, staged, kRowMoments * kBlock);
+  const Tile tile(tiles);
+  const A across = grid_step<A>(tiles.width), down = grid_step<A>(tiles.height);
+  A shares[kTaps] = {};
+  stage_gradients(prefix, shares, grad_masks, masks, tile, tiles);
   block_sum<kBlock>(shares);
   if (thread_index() < kTaps && block_index() % tiles.channel_blocks == 0) {
     HMEG_UNROLL
     for (int tap = 0; tap < kTaps; ++tap) {
-      if (thread_index() == tap) grad_sums[unit * kTaps + tap] = shares[tap];
+      if (thread_index() == tap) grad_sums[tile.unit * kTaps + tap] = shares[tap];
     }
   }
-  if (thread_index() < rows + 2) {
-    const int line = thread_index() * kTableRow;
-    A sum = 0, weighted = 0;
-    prefix[line] = prefix[line + 1] = A(0);
-    for (int column = 0; column < columns + 2; ++column) {
-      const A g = prefix[line + 2 * column + 2];
-      sum += g;
-      weighted += g * grid_point(first_column + column - 1, tiles.width, across);
-      prefix[line + 2 * column + 2] = sum;
-      prefix[line + 2 * column + 3] = weighted;
-    }
-  }
+  sum_rows(prefix, tile, tiles.width, across);
   sync_block();
 
   const int64_t first_channel = block_index() % tiles.channel_blocks * kChannels;
@@ -103,122 +226,58 @@ refine_masks_moments(const T* grad_masks, const T* masks, const T* boxes, const 
   const int64_t known = present ? channel : 0;
   const int count =
       static_cast<int>(tiles.channels - first_channel < kChannels ? tiles.channels - first_channel : kChannels);
-  const T* const corner = boxes + 4 * symbol;
+  const T* const corner = boxes + 4 * tile.symbol;
   const A box[4] = {widen(corner[0]), widen(corner[1]), widen(corner[2]), widen(corner[3])};
   A weight[kTaps];
   HMEG_UNROLL
   for (int tap = 0; tap < kTaps; ++tap) weight[tap] = widen(conv2_weight[known * kTaps + tap]);
-  const bool has_first = first_column == 0;
-  const bool has_last = tiles.width > 1 && first_column + columns == tiles.width;
-  const int inner_begin = has_first ? 1 : 0, inner_end = columns - (has_last ? 1 : 0);  // columns of the tile
+  const bool has_first = tile.first_column == 0;
+  const bool has_last = tiles.width > 1 && tile.first_column + tile.columns == tiles.width;
+  const int inner_begin = has_first ? 1 : 0, inner_end = tile.columns - (has_last ? 1 : 0);  // columns of the tile
   const int inner = inner_end > inner_begin ? inner_end - inner_begin : 0;
-  const A inner_x = grid_point(first_column + inner_begin, tiles.width, across);
+  const A inner_x = grid_point(tile.first_column + inner_begin, tiles.width, across);
 
-  A* const record = moments + unit * kQuantities<kTraining> * tiles.channels + first_channel;
-  A products[kTaps] = {};
+  A* const record = moments + tile.unit * kQuantities<kTraining> * tiles.channels + first_channel;
+  Collected<A, kTraining> collected;
   for (int row_class = 0; row_class < 3; ++row_class) {
-    A sums[kParts][kRowMoments] = {};
-    int begin = row_class == 0 ? 0 : row_class == 1 ? 1 - static_cast<int>(first_row < 1 ? first_row : 1) : rows - 1;
-    int end = row_class == 0 ? 1 : row_class == 1 ? rows : rows;
-    if (row_class == 0 && first_row > 0) end = 0;
-    if (row_class == 1 && first_row + rows == tiles.height) end = rows - 1;
-    if (row_class == 2 && (first_row + rows < tiles.height || tiles.height == 1)) begin = rows;
-    if (present && begin < end) {
+    HMEG_UNROLL
+    for (int part = 0; part < collected.kParts; ++part) {
+      HMEG_UNROLL
+      for (int n = 0; n < kRowMoments; ++n) collected.sums[part][n] = A(0);
+    }
+    const Rows rows = rows_of(row_class, tile, tiles.height);
+    if (present && rows.begin < rows.end) {
       const Plane<A> left = plane_of(table, 3 * row_class, known, tiles.channels, box);
       const Plane<A> middle = plane_of(table, 3 * row_class + 1, known, tiles.channels, box);
       const Plane<A> right = plane_of(table, 3 * row_class + 2, known, tiles.channels, box);
       const A step = middle.a * across, reciprocal_step = A(1) / step;
-      for (int row = begin + group; row < end; row += kGroups) {
-        const A y = grid_point(first_row + row, tiles.height, down);
-        // A pixel of its own class: the first or the last column.
-        const auto single = [&](int column, A z, int column_class) {
-          if (z <= A(0)) return;  // NaN goes on
-          A above = 0;
-          HMEG_UNROLL
-          for (int d = 0; d < 3; ++d) {  // the tap's row, from -1 on; g stands that much further up
-            const int at = (row + 2 - d) * kTableRow + 2 * column;
-            HMEG_UNROLL
-            for (int a = 0; a < 3; ++a) {
-              const A g = prefix[at + 2 * (3 - a)] - prefix[at + 2 * (2 - a)];
-              products[3 * d + a] += z * g;
-              above += weight[3 * d + a] * g;
-            }
-          }
-          sums[0][column_class] += above;
-          sums[0][4 + column_class] += y * above;
-          if (kTraining) {
-            sums[kParts - 2][column_class] += A(1);
-            sums[kParts - 2][4 + column_class] += y;
-            sums[kParts - 1][column_class] += z;
-            sums[kParts - 1][4 + column_class] += y * z;
-          }
-        };
-        if (has_first) single(0, left.c * y + left.d, 0);
-        if (has_last) single(columns - 1, right.a + (right.c * y + right.d), 2);
+      for (int row = rows.begin + group; row < rows.end; row += kGroups) {
+        const A y = grid_point(tile.first_row + row, tiles.height, down);
+        if (has_first) collected.add_pixel(prefix, weight, row, 0, left.c * y + left.d, y, 0);
+        if (has_last) {
+          collected.add_pixel(prefix, weight, row, tile.columns - 1, right.a + (right.c * y + right.d), y, 2);
+        }
         const A e = middle.c * y + middle.d, start = middle.a * inner_x + e;
         const Interval active = positive_interval(start, step, reciprocal_step, inner);
         if (active.begin >= active.end) continue;
-        const int from = 2 * (inner_begin + active.begin + 1), to = 2 * (inner_begin + active.end + 1);
-        A above = 0, above_x = 0;
-        HMEG_UNROLL
-        for (int d = 0; d < 3; ++d) {
-          const int at = (row + 2 - d) * kTableRow;
-          HMEG_UNROLL
-          for (int a = 0; a < 3; ++a) {
-            const auto low = load_shared<2>(prefix, at + from + 2 * (1 - a));
-            const auto high = load_shared<2>(prefix, at + to + 2 * (1 - a));
-            const A g = high.items[0] - low.items[0];
-            const A x_g = (high.items[1] - low.items[1]) + A(a - 1) * across * g;  // X where r is, not where g is
-            products[3 * d + a] += middle.a * x_g + e * g;
-            above += weight[3 * d + a] * g;
-            above_x += weight[3 * d + a] * x_g;
-          }
-        }
-        sums[0][1] += above;
-        sums[0][3] += above_x;
-        sums[0][5] += y * above;
-        if (kTraining) {
-          const A number = A(active.end - active.begin), half = A(active.begin + active.end - 1) / A(2);
-          const A x = inner_x + across * half, r = start + step * half;
-          sums[kParts - 2][1] += number;
-          sums[kParts - 2][3] += number * x;
-          sums[kParts - 2][5] += number * y;
-          sums[kParts - 1][1] += number * r;
-          sums[kParts - 1][3] += number * (x * r + across * step * ((number * number - A(1)) * A(1.0 / 12.0)));
-          sums[kParts - 1][5] += number * r * y;
-        }
+        collected.add_interval(prefix, weight, row, inner_begin, active, middle.a, e, start, step, inner_x, across, y);
       }
     }
     HMEG_UNROLL
-    for (int part = 0; part < kParts; ++part) {
-      sync_block();
-      HMEG_UNROLL
-      for (int n = 0; n < kRowMoments; ++n) staged[n * kBlock + thread_index()] = sums[part][n];
-      sync_block();
-      for (int item = thread_index(); item < row_moments(row_class) * kChannels; item += kBlock) {
-        const int n = item / kChannels, c = item % kChannels;
-        if (c >= count) continue;
-        A sum = 0;
-        for (int g = 0; g < kGroups; ++g) sum += staged[n * kBlock + g * kChannels + c];
-        record[(kTaps + part * kMoments + first_moment(row_class) + n) * tiles.channels + c] = sum;
-      }
+    for (int part = 0; part < collected.kParts; ++part) {
+      store_groups(staged, collected.sums[part], row_moments(row_class),
+                   record + (kTaps + part * kMoments + first_moment(row_class)) * tiles.channels, tiles.channels,
+                   count);
     }
   }
   HMEG_UNROLL
   for (int half = 0; half < kTaps; half += kRowMoments) {
-    sync_block();
+    A some[kRowMoments];
     HMEG_UNROLL
-    for (int n = 0; n < kRowMoments; ++n) {
-      if (half + n < kTaps) staged[n * kBlock + thread_index()] = products[half + n < kTaps ? half + n : 0];
-    }
-    sync_block();
-    for (int item = thread_index(); item < kRowMoments * kChannels; item += kBlock) {
-      const int n = item / kChannels, c = item % kChannels;
-      if (c >= count || half + n >= kTaps) continue;
-      A sum = 0;
-      for (int g = 0; g < kGroups; ++g) sum += staged[n * kBlock + g * kChannels + c];
-      record[(half + n) * tiles.channels + c] = sum;
-    }
+    for (int n = 0; n < kRowMoments; ++n)
+      some[n] = half + n < kTaps ? collected.products[half + n < kTaps ? half + n : 0] : A(0);
+    store_groups(staged, some, half + kRowMoments < kTaps ? kRowMoments : kTaps - half, record + half * tiles.channels,
+                 tiles.channels, count);
   }
 }
 

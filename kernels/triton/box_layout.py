@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 
 from .expressions import first_symbol
-from .ramps import load_box, ramp
 from .runtime import kernel
+from .soft_ramp import load_box, soft_ramp
 
 _FORWARD_CONFIGS = [
     triton.Config({"CHANNEL_BLOCK": 64, "PIXEL_BLOCK": 128}, num_warps=8),
@@ -89,8 +89,8 @@ def box_layout_forward_kernel(
         x0, y0, x1, y1 = load_box(boxes, symbol, acc)
         top, bottom, left, right = _supports(x0, y0, x1, y1, HEIGHT, WIDTH)
         if (bottom > first_row) & (top <= last_row) & (left < right):
-            down, _y0, _y1 = ramp(y0, y1, rows, HEIGHT, acc)
-            across, _x0, _x1 = ramp(x0, x1, columns, WIDTH, acc)
+            down, _y0, _y1 = soft_ramp(y0, y1, rows, HEIGHT, acc)
+            across, _x0, _x1 = soft_ramp(x0, x1, columns, WIDTH, acc)
             feature = tl.load(features + symbol * CHANNELS + channels, mask=channels < CHANNELS, other=0.0).to(acc)
             painted += feature[:, None] * (down * across)[None, :]
     offsets = (graph.to(tl.int64) * CHANNELS + channels[:, None]) * count + pixels[None, :]
@@ -137,12 +137,12 @@ def box_layout_backward_kernel(
             upper = tl.zeros((CHANNEL_BLOCK, COLUMNS), dtype=acc)
             lower = tl.zeros((CHANNEL_BLOCK, COLUMNS), dtype=acc)
             for row in range(top, bottom):
-                down, down_by_y0, down_by_y1 = ramp(y0, y1, zero + row, HEIGHT, acc)
+                down, down_by_y0, down_by_y1 = soft_ramp(y0, y1, zero + row, HEIGHT, acc)
                 grad = tl.load(here + row * WIDTH, mask=inside, other=0.0).to(acc)
                 plain += grad * down
                 upper += grad * down_by_y0
                 lower += grad * down_by_y1
-            across, across_by_x0, across_by_x1 = ramp(x0, x1, columns, WIDTH, acc)
+            across, across_by_x0, across_by_x1 = soft_ramp(x0, x1, columns, WIDTH, acc)
             by_feature += tl.sum(plain * across[None, :], axis=1)
             of_columns = tl.sum(plain * feature[:, None], axis=0)
             by_x0 += of_columns * across_by_x0

@@ -12,8 +12,8 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
-from .ramps import load_box, ramp
 from .runtime import kernel
+from .soft_ramp import load_box, soft_ramp
 
 _FORWARD_CONFIGS = [
     triton.Config({"ROWS": 32}, num_warps=4),
@@ -43,10 +43,10 @@ def forward_kernel(
     symbol = (tl.program_id(0) // bands).to(tl.int64)
     x0, y0, x1, y1 = load_box(boxes, symbol, acc)
     rows = tl.program_id(0) % bands * ROWS + tl.arange(0, ROWS)
-    down, _y0, _y1 = ramp(y0, y1, rows, HEIGHT, acc)
+    down, _y0, _y1 = soft_ramp(y0, y1, rows, HEIGHT, acc)
     for first in range(0, WIDTH, COLUMNS):
         columns = first + tl.arange(0, COLUMNS)
-        across, _x0, _x1 = ramp(x0, x1, columns, WIDTH, acc)
+        across, _x0, _x1 = soft_ramp(x0, x1, columns, WIDTH, acc)
         offsets = (symbol * HEIGHT + rows[:, None]) * WIDTH + columns[None, :]
         inside = (rows[:, None] < HEIGHT) & (columns[None, :] < WIDTH)
         tl.store(masks + offsets, (down[:, None] * across[None, :]).to(masks.dtype.element_ty), mask=inside)
@@ -73,12 +73,12 @@ def backward_kernel(
     by_y1 = tl.zeros((ROWS,), dtype=acc)
     for first_column in range(0, WIDTH, COLUMNS):
         columns = first_column + tl.arange(0, COLUMNS)
-        across, across_by_x0, across_by_x1 = ramp(x0, x1, columns, WIDTH, acc)
+        across, across_by_x0, across_by_x1 = soft_ramp(x0, x1, columns, WIDTH, acc)
         within_columns = ((across != 0.0) | (across_by_x0 != 0.0) | (across_by_x1 != 0.0)) & (columns < WIDTH)
         column_sums = tl.zeros((COLUMNS,), dtype=acc)
         for first_row in range(0, HEIGHT, ROWS):
             rows = first_row + tl.arange(0, ROWS)
-            down, down_by_y0, down_by_y1 = ramp(y0, y1, rows, HEIGHT, acc)
+            down, down_by_y0, down_by_y1 = soft_ramp(y0, y1, rows, HEIGHT, acc)
             within_rows = ((down != 0.0) | (down_by_y0 != 0.0) | (down_by_y1 != 0.0)) & (rows < HEIGHT)
             # The gradient is read inside the box's support only: elsewhere the mask is zero whatever the box does.
             inside = within_rows[:, None] & within_columns[None, :]

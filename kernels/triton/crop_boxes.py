@@ -15,8 +15,9 @@ import triton
 import triton.language as tl
 
 from .expressions import first_symbol
-from .ramps import grid_points, load_box
+from .grid_points import grid_point
 from .runtime import kernel, precision
+from .soft_ramp import load_box
 
 _FORWARD_CONFIGS = [
     triton.Config({"SAMPLES": 1024}, num_warps=4),
@@ -37,7 +38,7 @@ _IMAGES_CONFIGS = [
 @triton.jit
 def _places(low, high, index, count, length, acc: tl.constexpr):
     """Where samples ``index`` of ``count`` lie, in pixels of ``length``, and how far they are from low to high."""
-    share = grid_points(index, count, acc)
+    share = grid_point(index, count, acc)
     at = (2.0 * low - 1.0) * (1.0 - share) + (2.0 * high - 1.0) * share
     # NaN, not 0, for an end that is infinite.
     return ((at + 1.0) * length - 1.0) * 0.5 + ((low - low) + (high - high)), share

@@ -17,7 +17,7 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
-from .ramps import grid_points
+from .grid_points import grid_point
 
 # Numbers of a channel and kind of row: a, c, e, B (4), cl, el, Bl (4), cr, er, Br (4).
 TABLE = tl.constexpr(19)
@@ -43,7 +43,7 @@ def hidden_table_kernel(
     inside = channels < CHANNELS
     step_x = 1.0 / tl.maximum(kind * 0 + WIDTH - 1, 1).to(acc)
     step_y = 1.0 / tl.maximum(kind * 0 + HEIGHT - 1, 1).to(acc)
-    last_x = grid_points(kind * 0 + WIDTH - 1, WIDTH, acc)
+    last_x = grid_point(kind * 0 + WIDTH - 1, WIDTH, acc)
     above = tl.where(kind == 0, 0.0, 1.0).to(acc)
     below = tl.where(kind == 2, 0.0, 1.0).to(acc)
     if HEIGHT == 1:

@@ -18,6 +18,7 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
+from .grid_points import grid_point
 from .hidden_rows import (
     TABLE,
     block_of,
@@ -28,9 +29,9 @@ from .hidden_rows import (
     normalisation,
     rows_of_kind,
 )
-from .ramps import grid_points, load_box
 from .refine_masks import bands_of
 from .runtime import kernel, precision
+from .soft_ramp import load_box
 from .sums import add_parts
 
 # Eight warps at least: with fewer the numbers of a thread's channels do not fit in its registers.
@@ -95,11 +96,11 @@ def refine_products_kernel(
         if low < high:
             given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
             for row in range(low, high):
-                y = grid_points(zero + row, HEIGHT, acc)
+                y = grid_point(zero + row, HEIGHT, acc)
                 for first in range(0, WIDTH, COLUMNS):
                     columns = first + tl.arange(0, COLUMNS)
                     grad = _logit_gradients(grad_masks, masks, symbol, row, columns, HEIGHT, WIDTH, acc)
-                    z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
+                    z = hidden_row(given, y, grid_point(columns, WIDTH, acc), columns, WIDTH)
                     hidden = tl.where(z < 0.0, 0.0, z)
                     product += tl.dot(hidden, tl.trans(grad), input_precision=PRECISION, out_dtype=acc)
                     reading += tl.sum(grad, axis=1)
@@ -241,11 +242,11 @@ def refine_moments_kernel(
         last_y = tl.zeros((BLOCK,), dtype=acc)
         for column in range(0, WIDTH, COLUMNS):
             columns = column + tl.arange(0, COLUMNS)
-            x = grid_points(columns, WIDTH, acc)
+            x = grid_point(columns, WIDTH, acc)
             added = tl.zeros((BLOCK, COLUMNS), dtype=acc)
             added_y = tl.zeros((BLOCK, COLUMNS), dtype=acc)
             for row in range(low, high):
-                y = grid_points(zero + row, HEIGHT, acc)
+                y = grid_point(zero + row, HEIGHT, acc)
                 grad = _logit_gradients(grad_masks, masks, symbol, row, columns, HEIGHT, WIDTH, acc)
                 z = hidden_row(given, y, x, columns, WIDTH)
                 # Without batch statistics nothing is taken off; a channel at rest gets no gradient.
@@ -341,7 +342,7 @@ def refine_first_gradients_kernel(
     inside = channels < CHANNELS
     step_x = (tap % 3 - 1).to(acc) / tl.maximum(tap * 0 + WIDTH - 1, 1).to(acc)
     step_y = (tap // 3 - 1).to(acc) / tl.maximum(tap * 0 + HEIGHT - 1, 1).to(acc)
-    last_x = grid_points(tap * 0 + WIDTH - 1, WIDTH, acc)
+    last_x = grid_point(tap * 0 + WIDTH - 1, WIDTH, acc)
     # A tap to the left finds nothing in the first column, one to the right in the last.
     without_first = tl.where(tap % 3 == 0, 1.0, 0.0).to(acc)
     without_last = tl.where(tap % 3 == 2, 1.0, 0.0).to(acc)

@@ -13,10 +13,11 @@ import triton
 import triton.language as tl
 
 from .expressions import first_symbol
+from .grid_points import grid_point
 from .hidden_rows import block_of, coefficients, columns_of, hidden_row, hidden_table, normalisation, rows_of_kind
-from .ramps import grid_points, load_box
 from .refine_masks import second_layer, sigmoid, tap_sums
 from .runtime import kernel, precision, programs_wanted
+from .soft_ramp import load_box
 
 _CONFIGS = [
     triton.Config({}, num_warps=16, num_stages=1),
@@ -70,7 +71,7 @@ def refine_layout_kernel(
     places = tl.arange(0, COLUMNS)
     left = tl.program_id(0) % tiles * (COLUMNS - 2 * halo) - halo
     columns = left + places
-    x = grid_points(columns, WIDTH, acc)
+    x = grid_point(columns, WIDTH, acc)
     hidden = tl.arange(0, BLOCK)
     scale, shift, _inverse = normalisation(bn_weight, bn_bias, mean, var, hidden, HIDDEN, EPS, acc)
     layer = second_layer(conv2_weight, scale, shift, hidden, places, columns, HIDDEN, WIDTH, COLUMNS, acc)
@@ -95,7 +96,7 @@ def refine_layout_kernel(
             if low < high:
                 given = coefficients(table, kind, x0, y0, x1, y1, hidden, HIDDEN)
                 for row in range(low, high):
-                    z = hidden_row(given, grid_points(zero + row, HEIGHT, acc), x, columns, WIDTH)
+                    z = hidden_row(given, grid_point(zero + row, HEIGHT, acc), x, columns, WIDTH)
                     below, at, above = tap_sums(tl.where(z < 0.0, 0.0, z), layer, PRECISION, acc)
                     complete = tl.gather(sigmoid(before + above + bias), pixel_place, axis=0)
                     mask = tl.where(pixel_row == zero + row - 1, complete, mask)

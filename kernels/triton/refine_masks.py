@@ -12,6 +12,7 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
+from .grid_points import grid_point
 from .hidden_rows import (
     block_of,
     coefficients,
@@ -21,8 +22,8 @@ from .hidden_rows import (
     normalisation,
     rows_of_kind,
 )
-from .ramps import grid_points, load_box
 from .runtime import kernel, precision, programs_wanted
+from .soft_ramp import load_box
 
 # Eight warps at least: with fewer the numbers of a thread's channels do not fit in its registers.
 _CONFIGS = [
@@ -103,7 +104,7 @@ def refine_masks_kernel(
     places = tl.arange(0, COLUMNS)
     columns = tl.program_id(0) % tiles * (COLUMNS - 2 * halo) - halo + places
     owned = (columns >= 0) & (columns < WIDTH) & (places >= halo) & (places < COLUMNS - halo)
-    x = grid_points(columns, WIDTH, acc)
+    x = grid_point(columns, WIDTH, acc)
     x0, y0, x1, y1 = load_box(boxes, symbol, acc)
     channels = tl.arange(0, BLOCK)
     scale, shift, _inverse = normalisation(bn_weight, bn_bias, mean, var, channels, CHANNELS, EPS, acc)
@@ -119,7 +120,7 @@ def refine_masks_kernel(
         if low < high:
             given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
             for row in range(low, high):
-                y = grid_points(zero + row, HEIGHT, acc)
+                y = grid_point(zero + row, HEIGHT, acc)
                 z = hidden_row(given, y, x, columns, WIDTH)
                 below, at, above = tap_sums(tl.where(z < 0.0, 0.0, z), layer, PRECISION, acc)
                 complete = zero + row - 1 >= begin
@@ -166,10 +167,10 @@ def refine_statistics_kernel(
             if low < high:
                 given = coefficients(table, kind, x0, y0, x1, y1, channels, CHANNELS)
                 for row in range(low, high):
-                    y = grid_points(zero + row, HEIGHT, acc)
+                    y = grid_point(zero + row, HEIGHT, acc)
                     for first in range(0, WIDTH, COLUMNS):
                         columns = first + tl.arange(0, COLUMNS)
-                        z = hidden_row(given, y, grid_points(columns, WIDTH, acc), columns, WIDTH)
+                        z = hidden_row(given, y, grid_point(columns, WIDTH, acc), columns, WIDTH)
                         value = tl.where(z < 0.0, 0.0, z)
                         if squared:
                             value = (value - average[:, None]) * (value - average[:, None])

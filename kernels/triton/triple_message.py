@@ -86,6 +86,32 @@ def _sign_words(positive, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     return tl.sum(bits << tl.arange(0, WORD)[None, None, :].to(tl.int64), axis=2).to(tl.int32)
 
 
+@triton.jit
+def _store_sums(
+    rows, summand, piece, node, exists, columns, width, WIDTH: tl.constexpr, element: tl.constexpr, acc: tl.constexpr
+):
+    """Sums of the rows of each piece, to the row of its node; piece and node (EDGES,), summand (EDGES, COLUMNS)."""
+    count = tl.max(piece, axis=0) + 1
+    # A product with zeros spreads what is not finite over the tile: such a tile adds piece by piece.
+    finite = tl.max(tl.max(tl.where(tl.abs(summand.to(acc)) < float("inf"), 0, 1), axis=1), axis=0) == 0
+    if finite:
+        for base in range(0, count, SLOTS):
+            slots = base + tl.arange(0, SLOTS)
+            member = (piece[None, :] == slots[:, None]) & exists[None, :]
+            # float32 as three products of TF32: as good as float32, for one factor is 0 or 1.
+            exact: tl.constexpr = "tf32x3" if element == tl.float32 else "ieee"
+            sums = tl.dot(member.to(summand.dtype), summand, input_precision=exact, out_dtype=acc)
+            owner = tl.max(tl.where(member, node[None, :], -1), axis=1)
+            stored = (owner >= 0)[:, None] & (columns < width)[None, :]
+            tl.store(rows + owner[:, None] * WIDTH + columns[None, :], sums, mask=stored)
+    else:
+        for slot in range(0, count):
+            member = (piece == slot) & exists
+            sums = tl.sum(tl.where(member[:, None], summand.to(acc), 0.0), axis=0)
+            owner = tl.max(tl.where(member, node, -1), axis=0)
+            tl.store(rows + owner * WIDTH + columns, sums, mask=columns < width)
+
+
 @kernel(_PRODUCT_CONFIGS, key=["WIDTH", "OUT", "EDGES", "RETURN_EDGES"])
 @triton.jit(do_not_specialize=["edges", "nodes"])
 def product_kernel(
@@ -171,29 +197,11 @@ def product_kernel(
         node = tl.load(edge_index + role + edge)
         begins = exists & (node != tl.load(edge_index + role + edge_before))
         piece = tl.cumsum(begins.to(tl.int32), axis=0)
-        count = tl.max(piece, axis=0) + 1
         rows = pieces + (tl.where(for_object, nodes_wide + tl.cdiv(edges, EDGES), 0) + tile) * WIDTH
         summand = tl.where(inside, result, 0.0).to(element)
         if WIDEN:
             summand = summand.to(tl.float32)
-        # A product with zeros spreads what is not finite over the tile: such a tile adds piece by piece.
-        finite = tl.max(tl.max(tl.where(tl.abs(summand.to(acc)) < float("inf"), 0, 1), axis=1), axis=0) == 0
-        if finite:
-            for base in range(0, count, SLOTS):
-                slots = base + tl.arange(0, SLOTS)
-                member = (piece[None, :] == slots[:, None]) & exists[None, :]
-                # float32 as three products of TF32: as good as float32, for one factor is 0 or 1.
-                exact: tl.constexpr = "tf32x3" if element == tl.float32 else "ieee"
-                sums = tl.dot(member.to(summand.dtype), summand, input_precision=exact, out_dtype=acc)
-                owner = tl.max(tl.where(member, node[None, :], -1), axis=1)
-                stored = (owner >= 0)[:, None] & (columns < part_width)[None, :]
-                tl.store(rows + owner[:, None] * WIDTH + columns[None, :], sums, mask=stored)
-        else:
-            for slot in range(0, count):
-                member = (piece == slot) & exists
-                sums = tl.sum(tl.where(member[:, None], summand.to(acc), 0.0), axis=0)
-                owner = tl.max(tl.where(member, node, -1), axis=0)
-                tl.store(rows + owner * WIDTH + columns, sums, mask=columns < part_width)
+        _store_sums(rows, summand, piece, node, exists, columns, part_width, WIDTH, element, acc)
 
 
 @triton.jit

@@ -21,6 +21,8 @@ from hmeg.generation import inputs, overview
 from hmeg.generation.engine import Encoder, WorkerDiedError
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.open_grammar import OpenGrammar
+from hmeg.graph.vocabulary import Vocabulary
 from tests.support.tiny_model import TINY, save_tiny
 
 
@@ -178,7 +180,8 @@ def test_lines_with_names(generate, tmp_path):
     result = generate("--input", source)
     assert [(label.get("name"), label["latex"]) for label in result.labels] == [("18_em_0.bmp", "x + 1"), (None, "y")]
     reasons = [entry["reason"] for entry in result.rejected]
-    assert reasons[0] == r"these weights do not know \omega; they know 101 symbols: hmeg info --symbols"
+    assert reasons[0].startswith("weights '")
+    assert reasons[0].endswith(r"do not know \omega; they know 101 symbols: hmeg info --symbols")
     assert reasons[1].startswith("2 formulas on one line")
     assert reasons[2].startswith("'1.' looks like the number of an item")
 
@@ -191,6 +194,17 @@ def test_a_rejected_line_moves_no_sample(generate, tmp_path):
     for name in ("000000.png", "000002.png"):
         assert (tmp_path / "good" / name).read_bytes() == (tmp_path / "bad" / name).read_bytes()
     assert not (tmp_path / "bad" / "000001.png").exists()
+
+
+def test_random_expressions_of_all_symbols_that_the_weights_know(generate, tmp_path):
+    result = generate("--random", 6, "--grammar", "open", out=tmp_path / "open")
+    assert result.exit_code == 0, result.output
+    assert len(result.labels) == 6
+    assert [label["latex"] for label in result.labels] == [
+        OpenGrammar(Vocabulary.crohme()).draw(0, i) for i in range(6)
+    ]
+    again = generate("--random", 6, out=tmp_path / "open")
+    assert again.exit_code == 1 and "6 random expressions of the open grammar" in again.stderr
 
 
 def test_same_files_whatever_the_batch_size(generate, tmp_path):
@@ -388,6 +402,7 @@ def test_backend_that_cannot_run(generate, monkeypatch):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_interrupted(tmp_path, weights):
     out = tmp_path / "out"
     arguments = ["--random", "100000", "--weights", str(weights), "--size", "64", "--out", str(out), "--device", "cpu"]

@@ -208,7 +208,7 @@ def test_ink_without_symbols_has_the_graph_of_its_latex(tmp_path):
     result = graph(tmp_path / "a.inkml", "--format", "json")
     record = json.loads(result.stdout)
     assert (record["symbols"], "strokes" in record) == (["x", "2"], False)
-    assert "a.inkml: not divided into symbols; the graph of its LaTeX" in result.stderr
+    assert "a.inkml: not divided into symbols: the graph of its LaTeX, without boxes" in result.stderr
 
 
 def test_help_shows_examples():

@@ -43,6 +43,16 @@ def test_json():
     assert set(found["weights"]) == set(hmeg.generation.bundled_weights())
 
 
+def test_symbols():
+    records = json.loads(run("--symbols", "--json"))
+    assert [record["id"] for record in records] == list(range(1, len(records) + 1))
+    assert sum(record["crohme"] for record in records) == 101
+    assert next(r for r in records if r["name"] == r"\omega")["characters"] == "ω"
+    lines = run("--symbols").splitlines()
+    assert lines[0].startswith(f"{len(records)} symbols can be read; the first 101 are CROHME's")
+    assert lines[2 + 101].split()[:3] == ["102", "D", "letter"]
+
+
 def test_text_names_every_backend_with_its_reason():
     found = json.loads(run("--json"))
     text = run()

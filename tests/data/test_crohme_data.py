@@ -54,6 +54,15 @@ def test_refused_files_are_listed_with_a_reason(source: Path, tmp_path: Path) ->
     assert all("\n" not in str(r["reason"]) and r["reason"] for r in refused)
 
 
+def test_symbols_that_models_do_not_know_are_refused(source: Path, tmp_path: Path) -> None:
+    file = next(path for path in sorted(source.rglob("*.inkml")) if ">x<" in path.read_text())
+    (source / "omega.inkml").write_text(file.read_text().replace(">x<", r">\omega<"))
+    prepare(source, tmp_path / "out", workers=1)
+    reasons = {Path(str(r["source"])).name: str(r["reason"]) for r in records(tmp_path / "out" / "refused.jsonl")}
+    assert r"do not know \omega" in reasons["omega.inkml"]
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     prepare(source, whole, workers=1)
@@ -70,6 +79,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(source: Path, tmp_path: Path) ->
     assert sorted(p.name for p in (cut / "images").iterdir()) == sorted(p.name for p in (whole / "images").iterdir())
 
 
+@pytest.mark.slow
 def test_archive_and_folder_give_the_same(source: Path, tmp_path: Path) -> None:
     archive = tmp_path / "ink.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:

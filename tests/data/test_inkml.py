@@ -238,6 +238,7 @@ def counts(archive):
     return found, refused
 
 
+@pytest.mark.slow
 def test_crohme_training_files(shared):
     """The figures of docs/graphs.md. Relations agree with the counts published beside the archive."""
     found, refused = counts(shared / "crohme" / "train.tar.xz")

@@ -37,11 +37,20 @@ class EmulatedDevice:
     def call(self, entry: str, /, **values: Any) -> None:
         self._library.set_order(self._order)
         point = self._library.entries[entry]
+        workspaces: list[Guarded] = []
+
+        def allocate(size: int, _device: torch.device) -> Tensor:
+            workspaces.append(Guarded(torch.full((size,), _filler(torch.uint8), dtype=torch.uint8)))
+            return workspaces[-1].copy
+
+        point.allocate = allocate  # type: ignore[method-assign]
         guarded = {name: Guarded(value) for name, value in values.items() if isinstance(value, Tensor)}
         point({name: guarded[name].copy if name in guarded else value for name, value in values.items()})
         for name, tensor in guarded.items():
             if not tensor.untouched():
                 raise RuntimeError(f"{entry} wrote outside {name}, a tensor of {tensor.copy.numel()} items")
+        if not all(memory.untouched() for memory in workspaces):
+            raise RuntimeError(f"{entry} wrote outside its workspace of {workspaces[0].copy.numel()} bytes")
         for field in point.fields:
             if field.written and field.name in guarded:
                 values[field.name].copy_(guarded[field.name].copy)

@@ -9,7 +9,10 @@ import torch
 from .device import EmulatedDevice
 from .library import EMULATOR, ORDERS, Library, build, compiler
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
+pytestmark = [
+    pytest.mark.compiler,
+    pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with"),
+]
 
 BLOCK = 64
 

@@ -23,6 +23,7 @@ from hmeg.model.checkpoint import load_weights
 from tests.support.tiny_model import TINY, save_tiny, tiny_model
 
 pytestmark = [
+    pytest.mark.compiler,
     pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler"),
     pytest.mark.xdist_group("aoti"),  # one process, for the package is compiled once a process
 ]
@@ -240,6 +241,7 @@ def test_wrong_calls_of_the_command(tmp_path):
         assert message in refused.output
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu(weights, tmp_path):
     gpu = torch.device("cuda")

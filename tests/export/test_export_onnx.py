@@ -66,6 +66,7 @@ FILES = [(kind, part, "fp32") for kind in CONFIGS for part in ("decoder", "full"
 every_file = pytest.mark.parametrize(("kind", "part", "precision"), FILES, ids=["-".join(file) for file in FILES])
 
 
+@pytest.mark.slow
 @every_file
 def test_a_valid_file_of_operators_that_tensorrt_reads(exported, kind, part, precision):
     model = onnx.load(exported(kind, part, precision))
@@ -107,6 +108,7 @@ def types_in(model):
     return {name: words[kind] for name, kind in found.items()}
 
 
+@pytest.mark.slow
 @every_file
 def test_it_says_what_it_is_and_nothing_of_where_it_was_made(exported, kind, part, precision):
     path = exported(kind, part, precision)
@@ -132,6 +134,7 @@ def test_it_says_what_it_is_and_nothing_of_where_it_was_made(exported, kind, par
         assert str(place).encode() not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7])
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_decoder_by_onnxruntime(exported, kind, batch):
@@ -147,6 +150,7 @@ def test_decoder_by_onnxruntime(exported, kind, batch):
     assert all(torch.equal(repeated[size], image) for size, image in images.items())  # same noise, same image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbols", [1, 9, 64])
 @pytest.mark.parametrize("batch", [1, 7])
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -166,6 +170,7 @@ def test_full_by_onnxruntime(exported, kind, batch, symbols):
             np.testing.assert_allclose(value, want, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_documented_way_without_torch_and_hmeg(exported, tmp_path, monkeypatch):
     """The two pieces of Python in the docs, as they stand there; the second in a process of its own."""
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -182,6 +187,7 @@ def test_the_documented_way_without_torch_and_hmeg(exported, tmp_path, monkeypat
             assert np.abs(np.asarray(image).astype(int) - sample.array).max() <= 1
 
 
+@pytest.mark.slow
 def test_half_precision_by_onnxruntime(exported):
     for kind, part in (("base-like", "decoder"), ("short", "full")):
         config = (CONFIGS | SHORT)[kind]
@@ -191,6 +197,7 @@ def test_half_precision_by_onnxruntime(exported):
     assert all(image.dtype == torch.float16 for image in runtime.decode(**example_inputs(TINY, 2)).values())
 
 
+@pytest.mark.slow
 def test_bfloat16_by_the_reference_evaluator(exported):
     """onnxruntime's CPU provider has no bfloat16 convolutions, so the standard's own evaluator stands in."""
     from onnx.reference import ReferenceEvaluator
@@ -210,6 +217,7 @@ def test_bfloat16_by_the_reference_evaluator(exported):
         assert 0 < difference <= tolerance(TINY, "bf16") * max(1, float(want.abs().max()))
 
 
+@pytest.mark.slow
 def test_found_by_its_suffix(exported):
     runtime = load_runtime(exported("base-like", "decoder"), CPU)
     assert isinstance(runtime, OnnxRuntime)
@@ -220,6 +228,7 @@ def test_found_by_its_suffix(exported):
         load_runtime("absent.onnx", CPU)
 
 
+@pytest.mark.slow
 def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
     content = exported("base-like", "decoder").read_bytes()
     path = tmp_path / "x.onnx"
@@ -329,6 +338,7 @@ def test_command_refuses(tmp_path, monkeypatch, arguments, message):
     assert not (tmp_path / "x.onnx").exists()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(exported, tmp_path, monkeypatch):
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; for GPUs: pip install onnxruntime-gpu"):

@@ -366,6 +366,7 @@ def test_the_command_builds_from_onnx_and_from_weights(trt, exported, weights, t
     assert called(trt, "build")[1][0] == ["TF32"]
 
 
+@pytest.mark.slow
 def test_wrong_calls_of_the_command(trt, exported, tmp_path):
     out = tmp_path / "x.engine"
     content = exported.read_bytes()
@@ -407,6 +408,7 @@ def test_commands_say_what_is_missing_here(weights, tmp_path):
         assert "Traceback" not in refused.output
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_itself_draws_what_torch_draws(weights, tmp_path, precision):
     if not torch.cuda.is_available():

@@ -240,6 +240,7 @@ def generate(weights, out, *arguments):
     return result
 
 
+@pytest.mark.slow
 def test_same_run_whatever_the_workers(weights, tmp_path):
     plain = generate(weights, tmp_path / "plain")
     assert plain.exit_code == 0, plain.output

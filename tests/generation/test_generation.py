@@ -1,5 +1,6 @@
 """The generator: labels, determinism whatever the batch, sizes, errors."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -16,10 +17,11 @@ from hmeg.generation.tasks import Task, repeated
 from hmeg.graph import Relation, SymbolGraph
 from hmeg.graph.latex import parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
+from hmeg.graph.vocabulary import Symbol, Vocabulary
 from hmeg.model.display import resize, to_pixels, upright
 from hmeg.model.noise import box_noise, image_noise
 from hmeg.weights import bundled_weights
-from tests.support.tiny_model import TINY, save_tiny, tiny_model
+from tests.support.tiny_model import EXTENDED, TINY, save_tiny, tiny_model
 
 EXPRESSIONS = ["x", r"\frac{a+b}{\sqrt{c}}", "y = x^{2}", r"\sum_{i=1}^{n} i", "a b c d e f g h", "1", r"\int_0^1 x"]
 
@@ -334,6 +336,44 @@ def test_boxes():
 def test_what_should_be_whole_numbers(generator, name, value):
     with pytest.raises(TypeError, match=f"{name} must be a whole number, got {value!r}"):
         generator.stream(["x"], **{"size": 64, name: value})
+
+
+def test_weights_say_which_symbols_they_do_not_know(generator):
+    with pytest.raises(ValueError, match=r"expression 1: weights '.+' do not know \\omega, W; they know 101 symbols"):
+        generator(["x", r"\omega W"], size=64)
+    with pytest.raises(ValueError, match=r"do not know &"):
+        generator([r"\binom{x}{y}"], size=64)
+
+
+def test_weights_bring_their_vocabulary(generator):
+    """In their metadata: here one in which the ids of x and y are exchanged."""
+    known = Vocabulary.crohme()
+    x, y = known.id_of("x") - 1, known.id_of("y") - 1
+    names = list(known.names)
+    names[x], names[y] = names[y], names[x]
+    model = copy.deepcopy(generator.model)
+    model.metadata = {"vocabulary": known.of(names).to_table()}
+    other = Generator(model, device="cpu")
+    assert other.vocabulary.id_of("x") == known.id_of("y")
+    (mine,), (theirs,) = other("y", size=64), generator("x", size=64)
+    np.testing.assert_array_equal(mine.array, theirs.array)
+    model.metadata = {"vocabulary": Vocabulary.open().to_table()}
+    with pytest.raises(ValueError, match="have a vocabulary of 367 symbols, and networks of fewer"):
+        Generator(model, device="cpu")
+    model.metadata = {"vocabulary": known.of(["x"]).to_table()}
+    with pytest.raises(ValueError, match="do not know y; they know 1 symbols"):
+        Generator(model, device="cpu")("y", size=64)
+
+
+@pytest.mark.parametrize("config", [TINY, EXTENDED])
+def test_networks_of_more_symbols_draw_them(config):
+    known = Vocabulary.open().joined(Vocabulary([Symbol(r"\smiley", "sign", box=(1.0, 0.0, 1.2), characters="☺")]))
+    config = config.changed(image={"symbols": len(known)}, layout={"symbols": len(known)})
+    model = tiny_model(config)
+    model.metadata = {"vocabulary": known.to_table()}
+    (sample,) = Generator(model, device="cpu")([r"\omega + W ☺"], size=64)
+    assert sample.graph.symbols == (r"\omega", "+", "W", r"\smiley")
+    assert sample.label()["tokens"] == [r"\omega", "+", "W", r"\smiley"]
 
 
 def test_a_single_expression_is_not_taken_apart(generator):

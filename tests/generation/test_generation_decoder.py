@@ -121,6 +121,7 @@ def test_runs_of_before_say_nothing_of_a_runtime_and_go_on(weights, tmp_path):
     assert "holds this run already" in again.output
 
 
+@pytest.mark.slow
 def test_a_run_by_onnxruntime(weights, tmp_path):
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library, reason="needs hmeg[onnx]")

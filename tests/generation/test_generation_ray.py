@@ -24,7 +24,7 @@ from hmeg.cli.generate import command
 from hmeg.generation.run import Run
 from tests.support.tiny_model import save_tiny
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 LINES = ["x + 1", r"\frac{a}{b}", r"\hbar", "y", r"x ^ { 2 }", "", "1 2", r"\nonsense", "z", "b - c", "3"]
 

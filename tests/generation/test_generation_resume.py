@@ -80,8 +80,9 @@ def job(tmp_path_factory):
 def contents(folder):
     """All files by name; those that tell how long it took only as present."""
     return {
-        path.name: b"" if path.name in ("timing.jsonl", "report.html") else path.read_bytes()
-        for path in folder.iterdir()
+        path.relative_to(folder).as_posix(): b"" if path.name in ("timing.jsonl", "report.html") else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
@@ -116,6 +117,7 @@ main(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_file_that_cannot_grow(start, job, tmp_path):
     """The system refuses to write: one line of error, finished shards stay, and the same command goes on later."""
     options = [str(o) for o in [*job, "--format", "can", "--size", 64, "--count", 20]]
@@ -141,6 +143,7 @@ def test_file_that_cannot_grow(start, job, tmp_path):
     assert contents(out) == wanted
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_written(start, job, tmp_path):
     options = [str(o) for o in job]
     if os.geteuid() == 0:

@@ -18,16 +18,7 @@ from hmeg.graph.latex_source import MAX_NESTING, MAX_SYMBOLS
 from hmeg.graph.symbol_graph import Relation, SymbolGraph
 from hmeg.graph.tree import same_graph
 from hmeg.graph.vocabulary import SYMBOL_LABELS
-
-
-def edges(text: str, **options: bool) -> str:
-    """The graph in one line: relations as ``subject Relation object``, repeated symbols numbered."""
-    graph = parse_latex(text, **options)
-    names = [
-        label if graph.symbols.count(label) == 1 else f"{label}{graph.symbols[: i + 1].count(label)}"
-        for i, label in enumerate(graph.symbols)
-    ]
-    return ", ".join(f"{names[r.subject]} {r.name} {names[r.object]}" for r in graph.relations)
+from tests.support.graph_text import edges
 
 
 @pytest.mark.parametrize("label", [label for label in SYMBOL_LABELS if label != r"\sqrt"])
@@ -369,6 +360,7 @@ def expressions(draw: st.DrawFn) -> tuple[str, SymbolGraph]:
     return text, SymbolGraph(tuple(symbols), tuple(relations))
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(expressions())
 def test_random_expressions(expression):
@@ -384,7 +376,9 @@ def test_random_expressions(expression):
 
 PIECES = r"""
 x 2 { } ^ _ ' \frac \sqrt [ ] \left( \right) \left \right \sum \int \lim \limits \over \mathrm & \\ \foo W $ \, | - .
-\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace
+\{ \} \displaystyle \operatorname{sin} \begin{a} \hspace \hat \overbrace \overset \underset \textcircled \binom \atop
+\not \begin{matrix} \end{matrix} \begin{cases} \end{cases} \substack \mathop \mathbb \xrightarrow \max \nolimits ² °
+\pmod{n} =
 """
 
 
@@ -404,6 +398,7 @@ def test_any_sequence_of_pieces_gives_a_graph_or_a_latex_error(pieces):
         assert text[outcome.position :].startswith(outcome.piece)
     else:
         assert len(outcome) == len(outcome.relations) + 1
+        assert parse_latex(to_latex(baseline_from(outcome))) == outcome
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -10,7 +10,7 @@ from hmeg.graph.baselines import baseline_from, to_latex
 from hmeg.graph.latex import LatexError, parse_latex
 from hmeg.graph.latex_source import MAX_SYMBOLS
 from hmeg.graph.vocabulary import Vocabulary
-from tests.graph.test_latex import edges
+from tests.support.graph_text import edges
 
 STRUCTURES = [
     (r"\hat{x}^2", r"\hat Below x, \hat Sup 2"),
@@ -127,6 +127,7 @@ ATOMS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.recursive(ATOMS, _nested, max_leaves=12), min_size=1, max_size=4).map(" ".join))
 def test_whatever_is_read_is_written_and_read_again(text):
@@ -139,6 +140,7 @@ def test_whatever_is_read_is_written_and_read_again(text):
     assert parse_latex(written) == graph, (text, written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "least"), [("school.txt", 0.97), ("papers.txt", 0.75)])
 def test_real_formulas_are_read_and_written(shared, file, least):
     lines = (shared / "formulas" / file).read_text(encoding="utf-8").splitlines()

@@ -7,6 +7,9 @@ import hashlib
 import pytest
 
 from hmeg.graph import SymbolGraph
+from hmeg.graph.baselines import baseline_from, to_latex
+from hmeg.graph.latex import LatexError, parse_latex
+from hmeg.graph.typeset import typeset
 from hmeg.graph.vocabulary import (
     KINDS,
     NUM_SYMBOL_CLASSES,
@@ -114,7 +117,22 @@ def test_a_table_of_ones_own(tmp_path):
     assert known.spelled("☺") == known.spelled(r"\happy") == known.spelled("smile") == r"\smiley"
     assert known[r"\smiley"].box == (1.0, 0.0, 1.2)
     assert known[r"\smiley"].has_ink
+    graph = parse_latex(r"x^{\happy} + ☺", known=known)
+    assert graph.symbols == ("x", r"\smiley", "+", r"\smiley")
+    assert parse_latex(to_latex(baseline_from(graph)), known=known) == graph
+    with pytest.raises(LatexError, match="unknown macro"):
+        parse_latex(r"\happy")
+    wide = Vocabulary.open().joined(Vocabulary([Symbol(r"\wide", "sign", box=(4.0, 0.0, 1.0))]))
+    (box,) = typeset(SymbolGraph((r"\wide",)), wide)
+    assert box[2] - box[0] > 3 * (box[3] - box[1])
     assert not known["&"].has_ink
+
+
+def test_tables_are_written_as_they_are_read():
+    for known in (Vocabulary.open(), Vocabulary.crohme(), Vocabulary.open().of([r"\omega", "W"])):
+        assert Vocabulary.from_table(known.to_table()) == known
+    with pytest.raises(ValueError, match="mine, line 1"):
+        Vocabulary.from_table("x", "mine")
 
 
 @pytest.mark.parametrize(

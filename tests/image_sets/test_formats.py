@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from hmeg.generation.run import Run
@@ -19,6 +22,7 @@ from hmeg.graph import SymbolGraph
 from hmeg.graph.grammar import Grammar
 from hmeg.graph.label_graph import read_lg
 from hmeg.graph.latex import parse_latex
+from hmeg.graph.vocabulary import SYMBOL_LABELS
 from hmeg.image_sets.can_writer import CanFormat
 from hmeg.image_sets.comer_writer import ComerFormat
 from hmeg.image_sets.sample import Sample
@@ -124,6 +128,68 @@ def test_comer(written):
         np.testing.assert_array_equal(image, 255 - wanted.array)
         assert formula == ["x", "y"]
         assert set(formula) <= set(dictionary)
+
+
+def boxed(index):
+    """A sample of ten symbols; the last one has no width."""
+    graph = parse_latex(r"\frac{-b+\sqrt{a}}{2 y} = !")
+    boxes = np.round(np.random.default_rng(index).uniform(0, 15, (len(graph), 4)), 2)
+    boxes[:, 2:] += boxes[:, :2] + 0.5
+    boxes[-1, 2] = boxes[-1, 0]
+    return dataclasses.replace(sample(index), graph=graph, boxes=boxes)
+
+
+def write_boxed(folder, file_format, split):
+    with Run(folder, settings(file_format, split=split)) as run:
+        for indices in INDICES:
+            run.begin(run.next_shard)
+            for index in indices:
+                run.write(boxed(index), run.format.encode(boxed(index).array))
+            run.commit()
+        run.finish()
+    return [boxed(index) for indices in INDICES for index in indices]
+
+
+def test_coco_by_pycocotools(tmp_path, capsys):
+    coco_module = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    samples = write_boxed(tmp_path, "coco", "val")
+    coco = coco_module.COCO(tmp_path / "annotations" / "instances_val.json")
+    categories = coco.loadCats(coco.getCatIds())
+    assert [one["name"] for one in categories] == list(SYMBOL_LABELS)
+    assert [one["id"] for one in categories] == list(range(1, 102))
+    assert coco.getImgIds() == [one.index for one in samples]
+    found = []
+    for one in samples:
+        (image,) = coco.loadImgs(one.index)
+        assert (image["width"], image["height"], image["latex"]) == (32, 32, one.latex)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "val" / image["file_name"])), one.array)
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=one.index))
+        assert [coco.cats[a["category_id"]]["name"] for a in annotations] == list(one.graph.symbols[:-1])
+        corners = [[x, y, x + width, y + height] for x, y, width, height in (a["bbox"] for a in annotations)]
+        np.testing.assert_allclose(corners, one.boxes[:-1], atol=1e-9)
+        found += [{**{key: a[key] for key in ("image_id", "category_id", "bbox")}, "score": 1.0} for a in annotations]
+    measure = evaluation.COCOeval(coco, coco.loadRes(found), "bbox")
+    measure.evaluate()
+    measure.accumulate()
+    measure.summarize()
+    assert measure.stats[0] == pytest.approx(1)
+
+
+def test_yolo(tmp_path):
+    samples = write_boxed(tmp_path, "yolo", "train")
+    told = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert list(told["names"].values()) == list(SYMBOL_LABELS) and list(told["names"]) == list(range(101))
+    images = tmp_path / told["train"]
+    assert len(list(images.iterdir())) == len(samples)
+    for one in samples:
+        image = images / f"{one.index:06d}.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(image)), one.array)
+        text = Path(str(image).replace("/images/", "/labels/")).with_suffix(".txt")  # as YOLO's loaders look for it
+        rows = np.loadtxt(text, ndmin=2)
+        assert [told["names"][int(row[0])] for row in rows] == list(one.graph.symbols[:-1])
+        centres, sizes = rows[:, 1:3] * 32, rows[:, 3:] * 32
+        np.testing.assert_allclose(np.hstack([centres - sizes / 2, centres + sizes / 2]), one.boxes[:-1], atol=1e-4)
 
 
 def test_colour_becomes_grey_for_recognisers():

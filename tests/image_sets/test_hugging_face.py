@@ -29,7 +29,7 @@ Written = Callable[..., Path]
 def drawn(index: int, latex: str) -> Sample:
     graph = parse_latex(latex)
     boxes = np.arange(4 * len(graph), dtype=np.float64).reshape(-1, 4) / 2
-    changes = {"seed": LARGEST_SEED, "line": index + 1, "augment": AUGMENT[index % 3]}
+    changes = {"seed": LARGEST_SEED, "line": index + 1, "name": f"n{index}", "augment": AUGMENT[index % 3]}
     return dataclasses.replace(sample(index), graph=graph, latex=latex, boxes=boxes, **changes)
 
 
@@ -61,6 +61,7 @@ def assert_label(row: dict, one: Sample) -> None:
     wanted = [{"subject": r.subject, "object": r.object, "type": r.name} for r in one.graph.relations]
     assert row["relations"] == wanted
     assert (row["seed"], row["index"], row["line"]) == (str(LARGEST_SEED), one.index, one.line)
+    assert row["name"] == one.name
     assert json.loads(row["augment"]) == one.augment
 
 

@@ -59,6 +59,7 @@ def test_gradients_are_right_and_finite_where_draws_agree() -> None:
     assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_training_without_a_discriminator(data: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=30, batch_size=6, adversarial_weight=0.0, learning_rate=5e-4)
     trainer = LayoutTrainer(data, tmp_path / "run", config)

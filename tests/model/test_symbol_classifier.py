@@ -52,6 +52,7 @@ def test_ink_is_what_is_dark_and_paper_goes_on_beyond_the_edge() -> None:
     assert ink[1].mean() > 0.9
 
 
+@pytest.mark.slow
 def test_it_learns_to_read_and_is_packed(data: Path, tmp_path: Path) -> None:
     config = ClassifierTrainingConfig(
         device="cpu", steps=60, batch_size=6, learning_rate=3e-3, ema_decay=0.9, validation=str(data), validate_every=60

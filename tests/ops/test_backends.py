@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,14 @@ def test_automatic_choice_skips_what_cannot_run() -> None:
         backends.select("box_soft_mask", [BOXES.to("meta")])
 
 
+def test_no_warning_where_kernels_do_not_take_the_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_warned", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ops.box_soft_mask(BOXES.half(), (4, 4))
+        ops.box_soft_mask(BOXES, (4, 4), backend="reference")
+
+
 def test_explain_covers_every_backend() -> None:
     told = backends.explain()
     assert {"reference", "cpu", "cuda", "triton"} <= set(told)
@@ -189,7 +198,14 @@ told = backends.explain()
 assert "hmeg._C cannot be imported" in told["cpu"]["reason"], told
 assert "hmeg._C cannot be imported" in told["cuda"]["reason"], told
 assert not told["triton"]["available"] and "riton" in told["triton"]["reason"], told
-assert ops.box_soft_mask(torch.tensor([[0.0, 0, 1, 1]]), (4, 4)).sum() > 0
+import warnings
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        assert ops.box_soft_mask(torch.tensor([[0.0, 0, 1, 1]]), (4, 4)).sum() > 0
+(warning,) = told
+assert warning.category is backends.ReferenceWarning
+assert "plain PyTorch on cpu" in str(warning.message) and "hmeg._C cannot be imported" in str(warning.message)
 try:
     ops.box_soft_mask(torch.tensor([[0.0, 0, 1, 1]]), (4, 4), backend="cpu")
 except backends.BackendError as error:

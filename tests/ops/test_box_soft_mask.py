@@ -174,6 +174,7 @@ def test_thread_count_does_not_matter(backend: Target) -> None:
         assert torch.equal(grads["boxes"], results[0][1]["boxes"])
 
 
+@pytest.mark.compiler
 def test_order_of_the_emulator_does_not_matter() -> None:
     from tests.support.targets import target
 
@@ -214,6 +215,7 @@ def test_registered(backend: Target) -> None:
     check_registration("box_soft_mask_backward", (grad, boxes.detach(), backend.name))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("cpu-portable", "inductor")],
                          indirect=["backend"])  # fmt: skip
 def test_compiled(backend: Target, compiler: str) -> None:

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import boxes as some
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from hmeg.backends.native.device import Cpu
 from hmeg.backends.native.entry import DTYPE_CODES, EntryPoint
 from hmeg.backends.native.extension import entry_points
 from tests.emulation.library import EMULATOR, Library, build, compiler
+from tests.support import boxes as some
 
 ROOT = Path(__file__).parents[2]
 native = importlib.import_module("hmeg._C")
@@ -128,6 +128,7 @@ def test_debug_finds_what_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
         entry_of("crop_boxes_forward")({**values, "images": images.flatten()[1:]})
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
 def test_debug_finds_indices_out_of_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry, "DEBUG", True)
@@ -148,6 +149,7 @@ def kernels() -> Library:
     return Library(build(list((ROOT / "kernels" / "cuda").glob("*.cu")), "kernels"))
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
 def test_what_both_devices_have_takes_the_same_fields() -> None:
     """Checked against the emulator's build of the CUDA sources: there need be no nvcc."""
@@ -162,6 +164,7 @@ def test_what_both_devices_have_takes_the_same_fields() -> None:
         assert entry_points("cpu")[name].fields == kernels().entries[name].fields, name
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
 def test_faulty_kernels_are_entry_points_too() -> None:
     assert list(Library(build([EMULATOR / "faulty.cu"], "faulty")).entries) == ["faulty_case"]

@@ -169,6 +169,7 @@ def test_thread_count_does_not_matter(backend: Target) -> None:
     assert torch.equal(results[1], results[0]) and torch.equal(results[2], results[0])
 
 
+@pytest.mark.compiler
 def test_order_of_the_emulator_does_not_matter() -> None:
     results = [
         bits(ops.normal_noise(rows(1, 2), 4, (5000,), backend=target(f"emulated-{order}").name))
@@ -274,6 +275,7 @@ def test_registered(backend: Target) -> None:
     check_registration("normal_noise", (torch.arange(3, device=backend.device), -5, (2, 3), backend.name))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("cpu-portable", "inductor")],
                          indirect=["backend"])  # fmt: skip
 def test_compiled(backend: Target, compiler: str) -> None:
@@ -289,6 +291,7 @@ def test_compiled(backend: Target, compiler: str) -> None:
         assert torch.equal(bits(compiled(indices, seed, side)), bits(run(indices, seed, side)))
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 def test_nvcc_fuses_nothing(tmp_path: Path) -> None:
     """Nor may ptxas: it leaves instructions alone that say how they round. (Triton: tests/support/aot_triton.py.)"""

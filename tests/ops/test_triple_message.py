@@ -274,6 +274,7 @@ def test_registered(backend: Target, form: str) -> None:
     check_registration("triple_message_backward", backward)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("backend", "compiler"), [("reference", "aot_eager"), ("cpu-portable", "inductor")],
                          indirect=["backend"])  # fmt: skip
 def test_compiled(backend: Target, compiler: str) -> None:

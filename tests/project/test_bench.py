@@ -62,7 +62,7 @@ def test_one_case_from_end_to_end(tmp_path: Path) -> None:
 
 
 def test_memory_that_native_code_takes_is_seen() -> None:
-    script = [sys.executable, "-m", "tests.memory_calls"]
+    script = [sys.executable, "-m", "tests.support.memory_calls"]
     done = subprocess.run(script, cwd=ROOT, check=True, capture_output=True, text=True)
     nothing, by_torch, natively = (int(count) for count in done.stdout.split())
     assert nothing < 2**19

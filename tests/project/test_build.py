@@ -80,10 +80,11 @@ def test_constants_agree_across_languages() -> None:
 
     header = (ROOT / "csrc" / "box_soft_mask.h").read_text()
     assert float(re.search(r"kBoxSoftMaskMinSide = (\S+);", header)[1]) == MIN_SIDE
-    kernel = (ROOT / "kernels" / "triton" / "ramps.py").read_text()
+    kernel = (ROOT / "kernels" / "triton" / "soft_ramp.py").read_text()
     assert float(re.search(r"MIN_SIDE = tl.constexpr\((\S+)\)", kernel)[1]) == MIN_SIDE
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 @pytest.mark.parametrize("source", sorted(p.name for p in (ROOT / "kernels" / "cuda").glob("*.cu")))
 def test_nvcc_compiles(source: str, tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_nvcc_compiles(source: str, tmp_path: Path) -> None:
     assert output.stat().st_size > 1000
 
 
+@pytest.mark.compiler
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 def test_triton_kernels_compile_ahead_of_time(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}

@@ -195,6 +195,7 @@ def test_another_word_is_refused(tmp_path: Path) -> None:
     assert status != 0 and "HMEG_CUDA must be auto, on or off, got 'maybe'" in said
 
 
+@pytest.mark.slow
 @needs_cmake
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_build_is_configured_without_a_usable_nvcc(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hmeg.recognition.recogniser import Reading, Recogniser
 from hmeg.recognition.settings import CanTrainingConfig
 from hmeg.recognition.trainer import CanTrainer
 from hmeg.recognition.training_batches import TaughtBatch
-from hmeg.recognition.words import default_words
+from hmeg.recognition.words import Words, default_words
 from hmeg.training.checkpoints import load_checkpoint
 from hmeg.training.settings import settings_of, to_yaml
 from hmeg.training.signals import Interrupted
@@ -129,6 +129,18 @@ def test_a_resumed_run_gives_the_same_numbers(data: Path, tmp_path: Path) -> Non
     whole, parts = (torch.load(tmp_path / run / LAST, weights_only=True)["model"] for run in ("whole", "parts"))
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     assert not all(torch.equal(value, first[name]) for name, value in whole.items())  # averaged
+
+
+def test_a_run_goes_on_with_the_built_in_dictionary_that_it_has_begun_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Words([*default_words().words[:-4], r"\nolimits", *default_words().words[-4:]])
+    with monkeypatch.context() as patch:
+        patch.setattr("hmeg.recognition.trainer.default_words", lambda: before)
+        train_can(data, tmp_path / "run", TINY)
+    trainer = CanTrainer(data, tmp_path / "run", TINY, resume=True)
+    assert trainer.words == before
+    assert CanTrainer(data, tmp_path / "other", TINY, resume=True).words == default_words()
 
 
 def test_the_best_weights_are_kept_over_an_interruption(data: Path, tmp_path: Path) -> None:

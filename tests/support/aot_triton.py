@@ -5,6 +5,8 @@ Run as a script by test_build.py, in a process without TRITON_INTERPRET. Needs n
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,6 +192,10 @@ ENTRIES = [
 
 
 def main() -> None:
+    package = import_kernels()
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{found.name}")
+        ENTRIES.extend(Entry(**about) for about in getattr(module, "AHEAD_OF_TIME", ()))
     capabilities = [int(argument) for argument in sys.argv[1:]]
     for capability in capabilities:
         # All types and configurations for one GPU; the others differ from it in how they multiply float32.

@@ -6,6 +6,8 @@ float16 and bfloat16 are rounded once, when a result is stored: half a unit in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 _F64, _F32, _F16, _BF16 = torch.float64, torch.float32, torch.float16, torch.bfloat16
@@ -80,6 +82,13 @@ TOLERANCES: dict[tuple[str, torch.dtype, str], float] = {
     ("crop_boxes", _BF16, "output"): 4e-3,
     ("crop_boxes", _BF16, "gradient"): 4e-3,
 }
+
+
+def decide(operator: str, output: Mapping[str, float], gradient: Mapping[str, float] | None = None) -> None:
+    """Enters an operator in the table, by the names of types; gradients as outputs unless said otherwise."""
+    for quantity, shares in (("output", output), ("gradient", gradient or output)):
+        for dtype, share in shares.items():
+            TOLERANCES[operator, getattr(torch, dtype), quantity] = share
 
 
 def tolerance(operator: str, dtype: torch.dtype, quantity: str) -> float:

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "box_layout.h"
-#include "cpu/simd/box_ramp.h"
+#include "cpu/simd/soft_ramp.h"
 #include "cpu/simd/wide.h"
 
 namespace hmeg::simd::HMEG_SIMD {
@@ -44,8 +44,8 @@ void find_ramps(const T* boxes, T* ramps, BoxSupport* supports, int64_t begin, i
     const T* const box = boxes + 4 * v;
     T* const down = ramps + v * (height + width);
     T* const across = down + height;
-    ramp_along(box[1], box[3], static_cast<int>(height), down);
-    ramp_along(box[0], box[2], static_cast<int>(width), across);
+    soft_ramp(box[1], box[3], static_cast<int>(height), down);
+    soft_ramp(box[0], box[2], static_cast<int>(width), across);
     supports[v] =
         support_of(down, down, down, across, across, across, static_cast<int>(height), static_cast<int>(width));
   }
@@ -177,8 +177,8 @@ void backward(const T* grad_layout, const T* features, const T* boxes, const int
   T* const painted = wide + 5 * stride;
   for (int64_t v = begin; v < end; ++v) {
     const T* const box = boxes + 4 * v;
-    ramp_and_slopes_along(box[1], box[3], static_cast<int>(height), down, down_by_y0, down_by_y1);
-    ramp_and_slopes_along(box[0], box[2], static_cast<int>(width), across, across_by_x0, across_by_x1);
+    soft_ramp_and_slopes(box[1], box[3], static_cast<int>(height), down, down_by_y0, down_by_y1);
+    soft_ramp_and_slopes(box[0], box[2], static_cast<int>(width), across, across_by_x0, across_by_x1);
     const BoxSupport where = support_of(down, down_by_y0, down_by_y1, across, across_by_x0, across_by_x1,
                                         static_cast<int>(height), static_cast<int>(width));
     const T* const grad = grad_layout + batch[v] * channels * height * width;

@@ -3,7 +3,7 @@
 #include "cpu/simd/box_soft_mask_simd.h"
 
 #include "box_soft_mask.h"
-#include "cpu/simd/box_ramp.h"
+#include "cpu/simd/soft_ramp.h"
 
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
@@ -36,8 +36,8 @@ void forward(const T* boxes, T* masks, int64_t begin, int64_t end, int64_t heigh
   T* const down = scratch + width;
   for (int64_t v = begin; v < end; ++v) {
     const T* const box = boxes + 4 * v;
-    ramp_along(box[0], box[2], static_cast<int>(width), across);
-    ramp_along(box[1], box[3], static_cast<int>(height), down);
+    soft_ramp(box[0], box[2], static_cast<int>(width), across);
+    soft_ramp(box[1], box[3], static_cast<int>(height), down);
     T* __restrict__ out = masks + v * height * width;
     for (int64_t i = 0; i < height; ++i, out += width) {
       const T factor = down[i];
@@ -59,8 +59,8 @@ void backward(const T* grad_masks, const T* boxes, T* grad_boxes, int64_t begin,
   T* const down_by_y1 = down_by_y0 + height;
   for (int64_t v = begin; v < end; ++v) {
     const T* const box = boxes + 4 * v;
-    ramp_and_slopes_along(box[0], box[2], static_cast<int>(width), across, across_by_x0, across_by_x1);
-    ramp_and_slopes_along(box[1], box[3], static_cast<int>(height), down, down_by_y0, down_by_y1);
+    soft_ramp_and_slopes(box[0], box[2], static_cast<int>(width), across, across_by_x0, across_by_x1);
+    soft_ramp_and_slopes(box[1], box[3], static_cast<int>(height), down, down_by_y0, down_by_y1);
     int left, right, top, bottom;
     support(across, across_by_x0, across_by_x1, static_cast<int>(width), &left, &right);
     support(down, down_by_y0, down_by_y1, static_cast<int>(height), &top, &bottom);

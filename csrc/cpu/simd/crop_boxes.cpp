@@ -5,6 +5,8 @@
 // (crops are mostly enlargements, whose rows share image rows) and two such rows are then mixed.
 #include "cpu/simd/crop_boxes_simd.h"
 
+#include "cpu/simd/grid_points.h"
+
 #include "crop_boxes.h"
 
 namespace hmeg::simd::HMEG_SIMD {
@@ -52,13 +54,7 @@ inline bool is_finite_box(const T* box) {
 }
 
 // The position of a sample in pixels, in double and in the reference's order of operations: positions decide which
-// pixels are read. From the nearer end, as torch.linspace does it; a single sample lies at the start.
-inline double share_of(int64_t index, int64_t count) {
-  if (count == 1) return 0.0;
-  const double step = 1.0 / double(count - 1);
-  return index < count / 2 ? step * double(index) : 1.0 - step * double(count - 1 - index);
-}
-
+// pixels are read.
 inline double position(double start, double end, double share, int64_t size) {
   const double on_grid = (2.0 * start - 1.0) * (1.0 - share) + (2.0 * end - 1.0) * share;
   return ((on_grid + 1.0) * double(size) - 1.0) / 2.0;
@@ -69,7 +65,7 @@ inline double position(double start, double end, double share, int64_t size) {
 template <typename T>
 void find_taps(T start, T end, int64_t count, int64_t size, int64_t stride, const Taps<T>& taps) {
   for (int64_t k = 0; k < count; ++k) {
-    const double share = share_of(k, count);
+    const double share = grid_point<double>(k, count);
     const double at = position(double(start), double(end), share, size);
     taps.share[k] = T(share);
     if (!(at >= -1.0 && at < double(size))) {

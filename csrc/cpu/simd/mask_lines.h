@@ -1,19 +1,12 @@
 // What the forward and the backward pass of refine_masks share: a symbol's hidden values as straight lines.
 #pragma once
 
+#include "cpu/simd/grid_points.h"
 #include "cpu/simd/mask_tables.h"
 #include "cpu/simd/wide.h"
 
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
-
-// From the nearer end, as torch.linspace does it; a single point lies at 0.
-template <typename T>
-inline T grid_coordinate(int64_t index, int64_t count) {
-  if (count == 1) return T(0);
-  const T step = T(1) / T(count - 1);
-  return index < count / 2 ? step * T(index) : T(1) - step * T(count - 1 - index);
-}
 
 template <typename T>
 inline const T* affine_of(const MaskTables<T>& tables, int pixel_class, int which) {

@@ -150,7 +150,7 @@ void outer_pixel(const MaskTables<T>& tables, const MaskRowScratch<T>& s, int ro
                  T* same, T* above) {
   using V = typename Octet<T>::type;
   const int pixel_class = row_class * kMaskSides + mask_side_class(j, tables.width);
-  const T x = grid_coordinate<T>(j, tables.width);
+  const T x = grid_point<T>(j, tables.width);
   for (int64_t k = 0; k < tables.padded; k += kMaskLanes) {
     const V z = load_as<V>(s.offsets + pixel_class * tables.padded + k) +
                 load_as<V>(affine_of(tables, pixel_class, kSlopeX) + k) * x +
@@ -195,7 +195,7 @@ void mask_rows(const MaskTables<T>& tables, const MaskRowScratch<T>& s, const T*
   const int64_t end = last < height ? last + 1 : height;
   for (int64_t i = first > 0 ? first - 1 : 0; i < end; ++i) {
     const int row_class = mask_side_class(i, height);
-    const T y = grid_coordinate<T>(i, height);
+    const T y = grid_point<T>(i, height);
     T *const below = wanted(i + 1), *const same = wanted(i), *const above = wanted(i - 1);
     if (width > 2) interior_columns(tables, s, row_class, y, below, same, above);
     outer_pixel(tables, s, row_class, 0, y, below, same, above);

@@ -34,7 +34,7 @@ void interior_statistics(const MaskTables<T>& tables, const double* offsets, int
     const D rest = load_as<D>(about + k);
     D sum = {}, squares = {};
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      const D intercept = offset + slope_y * grid_coordinate<double>(i, tables.height);
+      const D intercept = offset + slope_y * grid_point<double>(i, tables.height);
       const D column = crossing_column<double>(intercept, inverse, shift, tables.width);
       const D crossing = __builtin_convertvector(__builtin_convertvector(column, Columns), D);
       const D count = count_at_zero + sign * crossing;
@@ -53,7 +53,7 @@ template <typename T>
 void outer_statistics(const MaskTables<T>& tables, const double* offsets, int row_class, MaskRun rows, int64_t j,
                       const double* about, double* sums) {
   const int pixel_class = row_class * kMaskSides + mask_side_class(j, tables.width);
-  const double x = grid_coordinate<double>(j, tables.width);
+  const double x = grid_point<double>(j, tables.width);
   for (int64_t k = 0; k < tables.padded; k += kMaskLanes) {
     const D at_zero = load_as<D>(offsets + pixel_class * tables.padded + k) +
                       widened(affine_of(tables, pixel_class, kSlopeX) + k) * x;
@@ -61,7 +61,7 @@ void outer_statistics(const MaskTables<T>& tables, const double* offsets, int ro
     const D rest = load_as<D>(about + k);
     D sum = load_as<D>(sums + k), squares = load_as<D>(sums + tables.padded + k);
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      const D value = positive_part(at_zero + slope_y * grid_coordinate<double>(i, tables.height)) - rest;
+      const D value = positive_part(at_zero + slope_y * grid_point<double>(i, tables.height)) - rest;
       sum += value;
       squares += value * value;
     }

@@ -98,7 +98,7 @@ void block_crossings(const Backward<T>& b, int row_class, MaskRun block) {
   const MaskTables<T>& tables = b.tables;
   const int pixel_class = row_class * kMaskSides;
   T *const counts = b.moments_of(kFromCount), *const values = b.moments_of(kFromValue);
-  const T spacing = T(1) / T(tables.width - 1);
+  const T spacing = grid_step<T>(tables.width);
   for (int64_t k = 0; k < tables.padded; k += kMaskLanes) {
     const V offset = load_as<V>(b.offsets + pixel_class * tables.padded + k);
     const V slope_y = load_as<V>(affine_of(tables, pixel_class, kSlopeY) + k);
@@ -110,7 +110,7 @@ void block_crossings(const Backward<T>& b, int row_class, MaskRun block) {
     const V middle_at_zero = sign > 0 ? V{} + T(0.5) : V{} + T(0.5) * T(tables.width - 1);
     V count_sums[3] = {}, value_sums[3] = {};
     for (int64_t i = block.begin; i < block.end; ++i) {
-      const T y = grid_coordinate<T>(i, tables.height);
+      const T y = grid_point<T>(i, tables.height);
       const V intercept = offset + slope_y * y;
       const V column = crossing_column<T>(intercept, inverse, shift, tables.width);
       const Columns crossing = __builtin_convertvector(column, Columns);
@@ -174,7 +174,7 @@ void interior_moments(Backward<T>& b, int row_class) {
   const T* const sign = crossing_of(tables, row_class, kSign);
   const T *const first = b.ends, *const last = b.ends + 2 * kMaskUpdate;
   T* const moments = b.moments_of(kFromGradient);
-  const T spacing = T(1) / T(tables.width - 1);
+  const T spacing = grid_step<T>(tables.width);
   for (int64_t k = 0; k < tables.channels; ++k) {
     const T* const at = b.gathered + 2 * kMaskUpdate * k;
     // Active before the crossing: there minus first; after it: last minus there.
@@ -211,7 +211,7 @@ void interior_columns(Backward<T>& b, int row_class, MaskRun rows) {
     const MaskRun block = {begin, begin + kMaskBlockRows < rows.end ? begin + kMaskBlockRows : rows.end};
     T ys[kMaskBlockRows];
     for (int64_t i = block.begin; i < block.end; ++i) {
-      ys[i - block.begin] = grid_coordinate<T>(i, tables.height);
+      ys[i - block.begin] = grid_point<T>(i, tables.height);
       running_sums(b, i, b.running + (i - block.begin) * 8 * (tables.width + 1));
     }
     block_crossings(b, row_class, block);
@@ -231,7 +231,7 @@ void outer_column(Backward<T>& b, int row_class, MaskRun rows, int64_t j) {
   const MaskTables<T>& tables = b.tables;
   const int64_t padded = tables.padded;
   const int pixel_class = row_class * kMaskSides + mask_side_class(j, tables.width);
-  const T x = grid_coordinate<T>(j, tables.width);
+  const T x = grid_point<T>(j, tables.width);
   const auto tap_grad = [&](int64_t i, int tap) { return *b.grad_at(i + 1 - tap / 3, j + 1 - tap % 3); };
   for (int64_t k = 0; k < padded; k += kMaskLanes) {
     const V at_zero =
@@ -240,7 +240,7 @@ void outer_column(Backward<T>& b, int row_class, MaskRun rows, int64_t j) {
     V products[9], sum = {}, by_y = {};
     for (int tap = 0; tap < 9; ++tap) products[tap] = load_as<V>(b.outer_products + tap * padded + k);
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      const T y = grid_coordinate<T>(i, tables.height);
+      const T y = grid_point<T>(i, tables.height);
       const V z = at_zero + slope_y * y, value = positive_part(z);
       V reaching = {};
       for (int tap = 0; tap < 9; ++tap) {
@@ -260,7 +260,7 @@ void outer_column(Backward<T>& b, int row_class, MaskRun rows, int64_t j) {
     if (b.quantities == 1) continue;
     V count = {}, count_y = {}, values = {}, values_y = {};
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      const T y = grid_coordinate<T>(i, tables.height);
+      const T y = grid_point<T>(i, tables.height);
       const V z = at_zero + slope_y * y, value = positive_part(z);
       const V one = z <= 0 ? V{} : V{} + T(1);
       count += one;

@@ -125,8 +125,12 @@ class EntryPoint:
             self._check_bounds(values, self._bounds(arguments, code, threads, variant, stream, 0))
         size = self._run(arguments, code, threads, variant, stream, 0)
         if size is not None:
-            memory = torch.empty(size, dtype=torch.uint8, device=self.device(values))
+            memory = self.allocate(size, self.device(values))
             self._run(arguments, code, threads, variant, stream, memory.data_ptr())
+
+    def allocate(self, size: int, device: torch.device) -> Tensor:
+        """Workspace of so many bytes."""
+        return torch.empty(size, dtype=torch.uint8, device=device)
 
     def _refuse(self, values: Mapping[str, Any]) -> NoReturn:
         """Says what is wrong with these values."""

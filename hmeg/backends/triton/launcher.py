@@ -20,12 +20,11 @@ PACKAGE = "hmeg.backends.triton.kernels"
 
 
 def import_kernels() -> ModuleType:
-    """The package as installed, or from the repository around this file when run from a bare checkout."""
-    if importlib.util.find_spec(PACKAGE) is not None:
-        return importlib.import_module(PACKAGE)
+    """The package as installed here, or from the repository around this file: from nowhere else, though an editable
+    installation of another tree may offer it too."""
     source = Path(__file__).parents[3] / "kernels" / "triton" / "__init__.py"
-    if not source.exists():
-        raise ImportError(f"the package {PACKAGE} is not installed")
+    if PACKAGE in sys.modules or (Path(__file__).parent / "kernels").is_dir() or not source.exists():
+        return importlib.import_module(PACKAGE)
     where = [str(source.parent)]
     spec = importlib.util.spec_from_file_location(PACKAGE, source, submodule_search_locations=where)
     assert spec is not None

@@ -44,22 +44,29 @@ _MOST_ACTORS = 100_000
     metavar="N",
     help="N random expressions with CROHME's statistics.",
 )
+@click.option(
+    "--grammar",
+    type=click.Choice(["crohme", "open"]),
+    default="crohme",
+    show_default=True,
+    help="For --random: CROHME's symbols as often as people use them, or all symbols that the weights know.",
+)
 @click.option("--out", required=True, type=Output(path_type=Path), help="Folder to write to; made if missing.")
 @click.option(
     "--format",
     "file_format",
     default="folder",
     show_default=True,
-    type=click.Choice(["folder", "webdataset", "parquet", "can", "comer"]),
+    type=click.Choice(["folder", "webdataset", "parquet", "coco", "yolo", "can", "comer"]),
     help="PNG files; WebDataset tar shards; Parquet shards for Hugging Face's datasets (pip install 'hmeg[parquet]'); "
-    "what the recognisers CAN and CoMER train on.",
+    "what detectors of symbols train on, and what the recognisers CAN and CoMER do.",
 )
 @click.option(
     "--split",
     default="train",
     show_default=True,
     metavar="NAME",
-    help="What parquet, can and comer call these samples.",
+    help="What these samples are called, in all formats but folder and webdataset.",
 )
 @weights_option()
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1), metavar="K", help="Samples each.")
@@ -117,7 +124,7 @@ _MOST_ACTORS = 100_000
     "--shard-size",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, else 1000]",
+    help="Indices a shard covers: what is lost at most by a crash.  [default: 256 for folder, coco, yolo, else 1000]",
 )
 @click.option(
     "--engine",
@@ -153,6 +160,8 @@ def command(**values: Any) -> None:
     --format folder        OUT/000000.png, ...    one image a sample, named by the sample's index
     --format webdataset    OUT/000000.tar, ...    png, json (the label) and txt (LaTeX) of every sample
     --format parquet       OUT/train-000000.parquet, ...    one row a sample: image, and the keys of its label
+    --format coco          OUT/train/000000.png, ..., OUT/annotations/instances_train.json
+    --format yolo          OUT/images/train/000000.png, ..., OUT/labels/train/000000.txt, ..., OUT/data.yaml
     --format can           OUT/train_images.pkl, OUT/train_labels.txt, OUT/words_dict.txt
     --format comer         OUT/data.zip, OUT/dictionary.txt
 

@@ -19,6 +19,7 @@ class Options:
     texts: tuple[str, ...]
     input_path: Path | None
     random_count: int | None
+    grammar: str
     out: Path
     file_format: str
     split: str

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, Protocol, cast
 
@@ -42,9 +42,11 @@ def draw_all(options: Options) -> None:
             options.decoder,
             options.cuda_graphs,
         )
-        generator.check(
-            options.drawn_on, options.batch_size or 1, options.temperature
-        )  # before anything is overwritten
+        # before anything is overwritten
+        generator.check(options.drawn_on, options.batch_size or 1, options.temperature)
+        if options.random_count is not None and options.grammar == "open":
+            read = partial(inputs.from_open_grammar, options.random_count, options.seed, generator.vocabulary)
+            expressions = replace(expressions, read=read)
         settings = settings_of(options, generator, expressions.source)
         engine: Engine = (
             RayEngine(options, settings, stack) if options.engine == "ray" else LocalEngine(options, generator)
@@ -86,7 +88,9 @@ class Expressions:
             return cls(total, f"a file with sha256 {digest[:16]}", partial(inputs.from_path, path.absolute()))
         if options.random_count is not None:
             count = options.random_count
-            return cls(count, f"{count} random expressions", partial(inputs.from_grammar, count, options.seed))
+            of_which = "" if options.grammar == "crohme" else " of the open grammar"
+            read = partial(inputs.from_grammar, count, options.seed)
+            return cls(count, f"{count} random expressions{of_which}", read)
         digest = hashlib.sha256(json.dumps(options.texts).encode()).hexdigest()
         source = f"arguments with sha256 {digest[:16]}"
         return cls(len(options.texts), source, partial(inputs.from_arguments, options.texts))

@@ -127,7 +127,7 @@ def _results(
     _configure(ray.data.DataContext.get_current())
 
     def rows(_: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        made = blocks(read(), settings, first_shard, samples, batch_size, check_for(writable, settings.drawn_on))
+        made = blocks(read(), settings, first_shard, samples, batch_size, check_for(writable, canvas=settings.drawn_on))
         return ({"block": packed(block)} for block in made)
 
     dataset = (

@@ -1,30 +1,24 @@
-"""Grid points, boxes and the ramps of their fixed soft masks."""
+"""Boxes and the ramps of their fixed soft masks."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
+from .grid_points import grid_point
+
 # csrc/box_soft_mask.h: kBoxSoftMaskMinSide
 MIN_SIDE = tl.constexpr(1e-6)
 
 
 @triton.jit
-def grid_points(index, count, acc: tl.constexpr):
-    """index / (count - 1), from the nearer end, as torch.linspace(0, 1, count) does it; 0 where count is 1."""
-    step = 1.0 / tl.maximum(count - 1, 1).to(acc)
-    point = tl.where(index < count // 2, step * index.to(acc), 1.0 - step * (count - 1 - index).to(acc))
-    return tl.where(count > 1, point, 0.0)
-
-
-@triton.jit
-def ramp(low, high, index, count, acc: tl.constexpr):
+def soft_ramp(low, high, index, count, acc: tl.constexpr):
     """r(t) at grid points ``index`` of ``count``, and its derivatives by ``low`` and ``high``. NaN falls through."""
     side = high - low
     nothing = tl.abs(side) < MIN_SIDE
     something = tl.where(nothing, 0.0, 1.0)
     reciprocal = something / tl.where(nothing, 1.0, side)
-    t = (grid_points(index, count, acc) - low) * reciprocal
+    t = (grid_point(index, count, acc) - low) * reciprocal
     rising = 8.0 * t + 0.5
     falling = 8.5 - 8.0 * t
     value = tl.where(rising < falling, rising, falling)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "box_soft_mask.h"
+#include "cpu/simd/grid_points.h"
 
 namespace hmeg::simd::HMEG_SIMD {
 namespace {
@@ -14,12 +15,6 @@ inline T clamp_to_unit(T value) {
   return value > T(1) ? T(1) : value;
 }
 
-// From the nearer end, as torch.linspace does it; a single point lies at 0.
-template <typename T>
-inline T grid_coordinate(int index, int count, T step) {
-  return index < count / 2 || count == 1 ? step * T(index) : T(1) - step * T(count - 1 - index);
-}
-
 template <typename T>
 inline bool encloses_nothing(T side) {
   return (side < T(0) ? -side : side) < T(kBoxSoftMaskMinSide);
@@ -27,15 +22,15 @@ inline bool encloses_nothing(T side) {
 
 // ramp[i] = r(t_i) along one axis of a box from `low` to `high`.
 template <typename T>
-void ramp_along(T low, T high, int count, T* __restrict__ ramp) {
+void soft_ramp(T low, T high, int count, T* __restrict__ ramp) {
   const T side = high - low;
   if (encloses_nothing(side)) {
     for (int i = 0; i < count; ++i) ramp[i] = T(0);
     return;
   }
-  const T step = count > 1 ? T(1) / T(count - 1) : T(0);
+  const T step = grid_step<T>(count);
   for (int i = 0; i < count; ++i) {
-    const T t = (grid_coordinate(i, count, step) - low) / side;
+    const T t = (grid_point(i, count, step) - low) / side;
     const T rising = T(8) * t + T(0.5), falling = T(8.5) - T(8) * t;
     ramp[i] = clamp_to_unit(rising < falling ? rising : falling);
   }
@@ -43,16 +38,16 @@ void ramp_along(T low, T high, int count, T* __restrict__ ramp) {
 
 // The same, with the derivatives of ramp[i] by `low` and by `high`.
 template <typename T>
-void ramp_and_slopes_along(T low, T high, int count, T* __restrict__ ramp, T* __restrict__ by_low,
-                           T* __restrict__ by_high) {
+void soft_ramp_and_slopes(T low, T high, int count, T* __restrict__ ramp, T* __restrict__ by_low,
+                          T* __restrict__ by_high) {
   const T side = high - low;
   if (encloses_nothing(side)) {
     for (int i = 0; i < count; ++i) ramp[i] = by_low[i] = by_high[i] = T(0);
     return;
   }
-  const T step = count > 1 ? T(1) / T(count - 1) : T(0);
+  const T step = grid_step<T>(count);
   for (int i = 0; i < count; ++i) {
-    const T t = (grid_coordinate(i, count, step) - low) / side;
+    const T t = (grid_point(i, count, step) - low) / side;
     const T rising = T(8) * t + T(0.5), falling = T(8.5) - T(8) * t;
     const T value = rising < falling ? rising : falling;
     const T slope = (rising < falling ? T(8) : T(-8)) / side;
