@@ -142,7 +142,7 @@ def _sample(image: Callable[[str], Stored], label: dict[str, Any], place: str, r
     """A sample, with its pixels where they are needed, and what the run's form takes for its image."""
     stored = _image(image, label, place)
     as_it_is = isinstance(stored, bytes) and run.format.encode is encoding.png
-    if as_it_is and "ink" in label and not is_shown(run.written):
+    if as_it_is and {"ink", "width", "height"} <= label.keys() and not is_shown(run.written):
         return _described(label, np.empty((0, 0), np.uint8), place), stored
     pixels = _pixels(stored, place) if isinstance(stored, bytes) else stored
     return _described(label, pixels, place), stored if as_it_is else run.format.encode(pixels)
@@ -186,6 +186,8 @@ def _described(label: dict[str, Any], pixels: np.ndarray, place: str) -> Sample:
         raise ValueError(f"{place}: the label is damaged ({error!r})") from None
     if "ink" in label:
         sample.__dict__["ink"] = label["ink"]  # where a cached property keeps what it has found out
+    if {"width", "height"} <= label.keys():
+        sample.__dict__["shape"] = (int(label["width"]), int(label["height"]))
     return sample
 
 

@@ -269,3 +269,18 @@ def test_options_that_make_no_sense(generate, arguments, message):
     result = generate(*arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("file_format", ["coco", "yolo", "webdataset"])
+def test_runs_of_images_that_fit_are_converted(generate, tmp_path, file_format):
+    """The converted run is the one that would have been drawn in that form: same labels, same images."""
+    from hmeg.cli.convert import command as convert
+
+    assert generate("--canvas", "fit").exit_code == 0
+    converted, drawn = tmp_path / "converted", tmp_path / "drawn"
+    result = CliRunner().invoke(convert, [str(tmp_path / "out"), "--to", file_format, "--out", str(converted)])
+    assert result.exit_code == 0, result.output
+    assert generate("--canvas", "fit", "--format", file_format, out=drawn).exit_code == 0
+    assert (converted / "labels.jsonl").read_bytes() == (drawn / "labels.jsonl").read_bytes()
+    for shard in drawn.glob("*.tar"):
+        assert (converted / shard.name).read_bytes() == shard.read_bytes()
