@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from .skipping import OnError, handler_of, tasks_of, usable
 from .staging import HostStaging, PinnedStaging, Staging
 from .tasks import Task, check_symbols, latex_of, repeated, vocabulary_of
 
+_Result = TypeVar("_Result")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -56,6 +58,17 @@ class _Placed:
     task: Task
     boxes: np.ndarray
     view: Viewport
+
+
+def _for_inference(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Runs a method of :class:`Generator` without gradients and in the generator's precision, whatever the caller's."""
+
+    @wraps(method)
+    def run(generator: Generator, *arguments: Any, **more: Any) -> _Result:
+        with torch.inference_mode(), torch.autocast(generator.device.type, enabled=False):
+            return method(generator, *arguments, **more)
+
+    return run
 
 
 class Generator:
@@ -270,7 +283,7 @@ class Generator:
 
         return arrived
 
-    @torch.inference_mode()
+    @_for_inference
     def _place(
         self, tasks: Sequence[Task], seed: int, canvas: Canvas, temperature: float
     ) -> tuple[tuple[GraphBatch, torch.Tensor], list[_Placed]]:
@@ -292,7 +305,7 @@ class Generator:
         dim = self.config.layout.noise_dim
         return torch.from_numpy(np.concatenate([box_noise(len(t.graph), dim, seed, t.index) for t in tasks]))
 
-    @torch.inference_mode()
+    @_for_inference
     def _paint_placed(
         self, placed: Sequence[_Placed], seed: int, batch: tuple[GraphBatch, torch.Tensor] | None = None
     ) -> Callable[[], list[Sample]]:
