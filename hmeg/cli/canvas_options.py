@@ -19,6 +19,7 @@ from hmeg.canvas import (
     Canvas,
     parsed_size,
 )
+from hmeg.quoting import quoted
 
 _OPTIONS = (
     click.option(
@@ -101,6 +102,13 @@ def canvas_of(
             return Canvas.fit(max_size=LARGEST if max_size is None else max_size, **rest)
         if max_size is not None:
             raise click.UsageError(f"--max-size is for --canvas fit; {canvas} is the size of every image")
-        return Canvas.fixed(*parsed_size(canvas), **rest)
+        return Canvas.fixed(*_shape(canvas), **rest)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _shape(canvas: str) -> tuple[int, int]:
+    try:
+        return parsed_size(canvas)
+    except ValueError:
+        raise click.UsageError(f"--canvas is square, fit or WIDTHxHEIGHT in pixels, not {quoted(canvas)}") from None

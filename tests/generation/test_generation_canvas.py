@@ -260,7 +260,7 @@ def test_images_that_fit_are_varied(generate, tmp_path, setting):
         (["--symbol-height", "30"], "--symbol-height is for --canvas fit or WxH"),
         (["--max-size", "can"], "--max-size is for --canvas fit or WxH"),
         (["--canvas", "512x128", "--max-size", "can"], "--max-size is for --canvas fit; 512x128 is the size"),
-        (["--canvas", "512"], "a size is WIDTHxHEIGHT in pixels"),
+        (["--canvas", "512"], "--canvas is square, fit or WIDTHxHEIGHT in pixels, not"),
         (["--canvas", "fit", "--symbol-height", "70"], "24.0<=x<=64.0"),
         (["--canvas", "8x512"], "width of a canvas must be in 16..8192 pixels"),
     ],
