@@ -36,7 +36,7 @@ export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
   echo "gpu.sh: $PYTHON has no torch that sees a CUDA device" >&2; exit 2; }
 # Modules, and after a colon the package that brings one where its name is another.
 NEEDED="triton setuptools pybind11 pytest xdist:pytest-xdist pytest_benchmark:pytest-benchmark hypothesis numpy PIL:pillow
-  latex2mathml defusedxml safetensors click tqdm yaml:pyyaml jinja2"
+  latex2mathml defusedxml safetensors click tqdm yaml:pyyaml jinja2 scipy"
 MISSING=$("$PYTHON" -c 'import sys; from importlib.util import find_spec
 print(*(name.split(":")[-1] for name in sys.argv[1:] if find_spec(name.split(":")[0]) is None))' $NEEDED)
 [ -z "$MISSING" ] || {

@@ -205,7 +205,7 @@ def test_in_a_browser(browser, tmp_path):
             assert rows[0][:2] == ["'{' is not closed", "3"]
             assert rows[1] == ["unknown macro", "1", f"7: {SCRIPT}"]
             assert ["000000.tar", f"{(tmp_path / '000000.tar').stat().st_size:,}"] in [row[:2] for row in rows]
-            assert seen.page.locator(".histogram h3").count() == 6
+            assert seen.page.locator(".histogram h3").count() == 7
             bars = seen.page.locator(".histogram").filter(has_text="Relations").locator(".length")
             assert bars.first.bounding_box()["width"] > 50
             assert seen.broken_pictures == 0
