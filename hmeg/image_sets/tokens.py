@@ -41,11 +41,9 @@ def check_caption(graph: SymbolGraph) -> None:
     try:
         missing = set(official(to_latex(baseline_from(graph)).split())) - set(TOKENS)
     except ValueError as error:
-        raise ValueError(f"it has no LaTeX ({error}), which recognisers need; choose folder or webdataset") from None
+        raise ValueError(f"it has no LaTeX ({error}), which recognisers need; choose another format") from None
     if missing:
-        raise ValueError(
-            f"recognisers' dictionaries have no token {' '.join(sorted(missing))}; choose folder or webdataset"
-        )
+        raise ValueError(f"recognisers' dictionaries have no token {' '.join(sorted(missing))}; choose another format")
 
 
 def caption(name: str, sample: Sample) -> str:

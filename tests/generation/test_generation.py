@@ -380,12 +380,3 @@ def test_a_single_expression_is_not_taken_apart(generator):
     for expression in ("x ^ 2", parse_latex("x ^ 2")):
         (sample,) = generator.stream(expression, size=64)
         assert sample.graph.symbols == ("x", "2")
-
-
-def test_the_callers_autocast_changes_nothing():
-    generator = Generator(tiny_model(EXTENDED), "cpu")
-    (plain,) = generator(["x+1"], size=64)
-    with torch.autocast("cpu", torch.bfloat16):
-        (inside,) = generator(["x+1"], size=64)
-    np.testing.assert_array_equal(inside.array, plain.array)
-    np.testing.assert_array_equal(inside.boxes, plain.boxes)

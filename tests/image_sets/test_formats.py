@@ -222,9 +222,9 @@ def test_captions_have_official_tokens_only():
     assert tokens("a<b>c") == ["a", "<", "b", ">", "c"]
     assert tokens(r"$\sum_{i}^n i$") == tokens(r"\sum_{i}^n i") == [r"\sum", *"_{i}^{n}i"]
     assert tokens(r"\int\limits_0 x")[:2] == [r"\int", r"\limits"]
-    with pytest.raises(ValueError, match=r"no token \\overset; choose folder or webdataset"):
+    with pytest.raises(ValueError, match=r"no token \\overset; choose another format"):
         tokens(r"\overset{a}{=}")
-    with pytest.raises(ValueError, match=r"no LaTeX .*choose folder or webdataset"):
+    with pytest.raises(ValueError, match=r"no LaTeX .*choose another format"):
         check_caption(SymbolGraph(("a", "b")))
 
 

@@ -198,8 +198,7 @@ def pixels(generator: Any) -> Tensor:
 def test_generator_under_autocast(formula: Tensor) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         image = pixels(hmeg.load("small"))
-    assert image.shape == formula.shape
-    assert (image - formula).abs().mean() < 8  # of 255: the decoder follows autocast
+    assert torch.equal(image, formula)  # a generator has a precision of its own
 
 
 def test_generator_with_another_default_type(formula: Tensor) -> None:
